@@ -11,6 +11,8 @@ export type Cell = string | number | undefined;
 
 /** The minimum width of a column that is shortened. */
 const LEAST = 8;
+/** The largest width of a column: each row is as wide as the widest one, and a name from the wire may have megabytes. */
+const MOST = 1_024;
 
 /** Characters that take two columns of a terminal, such as Chinese ones and emoji. */
 const WIDE =
@@ -20,7 +22,7 @@ const COMBINING = /[\p{Mn}\p{Me}\p{Cf}]/u;
 
 /**
  * Returns the lines of a table of at most `width` columns of a terminal, with a header line. Unsafe characters are escaped. Columns of
- * numbers are aligned to the right. If the table is too wide, its widest columns of text are shortened.
+ * numbers are aligned to the right. If the table is too wide, its widest columns of text are shortened, and none is wider than 1,024.
  */
 export function table(
   heads: readonly string[],
@@ -28,7 +30,8 @@ export function table(
   width: number = terminalWidth(),
 ): string[] {
   const numeric = heads.map((_, i) => rows.length > 0 && rows.every((row) => typeof row[i] !== "string"));
-  const texts = rows.map((row) => heads.map((_, i) => printable(textOf(row[i]))));
+  const most = Math.min(width, MOST);
+  const texts = rows.map((row) => heads.map((_, i) => shorten(printable(beginning(textOf(row[i]), most)), most)));
   const widths = heads.map((head, i) => texts.reduce((most, row) => Math.max(most, widthOf(row[i]!)), head.length));
   shrink(widths, width - 2 * (heads.length - 1), numeric);
   const line = (cells: readonly string[]) => {
@@ -74,6 +77,11 @@ export function shorten(text: string, width: number): string {
     short += char;
   }
   return width > 0 ? `${short}…` : "";
+}
+
+/** Returns the part of a text that decides what {@linkcode shorten} returns. */
+function beginning(text: string, width: number): string {
+  return text.slice(0, MAX_STACKED * width + 1);
 }
 
 /** Returns the number of columns that a text takes in a terminal. */

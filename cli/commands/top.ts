@@ -6,7 +6,7 @@ import { print } from "../io.ts";
 import { Meter, type Sample } from "../meter.ts";
 import { Screen, type Terminal } from "../screen.ts";
 import { BUS_FLAGS, type BusFlags, count, JSON_FLAG, number, URL_ARGUMENT, withBusAndAdmin } from "../session.ts";
-import { shorten, table } from "../table.ts";
+import { type Cell, shorten, table } from "../table.ts";
 import { TRAFFIC_NOTE, type TrafficRow } from "../traffic.ts";
 
 interface Flags extends BusFlags {
@@ -41,33 +41,35 @@ function sorted(queues: readonly TrafficRow[], key: Key): TrafficRow[] {
 
 /** Returns the lines of a sample. With a `height`, it returns the rows that fit, and the number of further rows. */
 function format({ queues, topics }: Sample, key: Key, width: number, height = Infinity): string[] {
-  const rows = [
-    ...table(
-      Object.entries(ORDERS).map(([each, { head }]) => each === key && height < Infinity ? `${head}*` : head),
-      sorted(queues, key).map((queue) => Object.values(ORDERS).map(({ of }) => of(queue))),
-      width,
-    ),
-  ];
-  const events = table(
-    ["TOPIC", "EVENTS/S", "SEEN"],
-    topics.toSorted((a, b) => b.rate - a.rate || b.total - a.total).map(({ name, rate, total }) => [name, rate, total]),
-    width,
-  );
   if (queues.length + topics.length === 0) {
     return ["No event has arrived yet, and no queue that the transport lists has items. Name others with --queue."];
   }
-  // half of the screen each, unless one of them needs less
+  // half of the screen each, unless one of them needs less; each has a line of heads
   const room = height - 2;
-  const forTopics = Math.max(Math.floor(room / 2), room - rows.length);
-  const forQueues = Math.max(Math.floor(room / 2), room - events.length);
+  const forTopics = Math.max(Math.floor(room / 2), room - queues.length - 1);
+  const forQueues = Math.max(Math.floor(room / 2), room - topics.length - 1);
+  const heads = Object.entries(ORDERS).map(([each, { head }]) => each === key && height < Infinity ? `${head}*` : head);
+  const cells = (queue: TrafficRow) => Object.values(ORDERS).map(({ of }) => of(queue));
+  const busiest = topics.toSorted((a, b) => b.rate - a.rate || b.total - a.total);
   return [
-    ...queues.length > 0 ? [...fitted(rows, forQueues), ""] : [],
-    ...topics.length > 0 ? fitted(events, forTopics) : [],
+    ...queues.length > 0 ? [...fitted(heads, sorted(queues, key), cells, width, forQueues), ""] : [],
+    ...topics.length > 0
+      ? fitted(["TOPIC", "EVENTS/S", "SEEN"], busiest, ({ name, rate, total }) => [name, rate, total], width, forTopics)
+      : [],
   ];
 }
 
-function fitted(lines: readonly string[], height: number): readonly string[] {
-  return lines.length <= height ? lines : [...lines.slice(0, height - 1), `… ${lines.length - height + 1} more`];
+/** Returns the lines of a table of the first rows, at most `height` of them. The other rows, perhaps thousands, cost nothing. */
+function fitted<Row>(
+  heads: readonly string[],
+  rows: readonly Row[],
+  cells: (row: Row) => Cell[],
+  width: number,
+  height: number,
+): string[] {
+  const shown = rows.length < height ? rows : rows.slice(0, Math.max(0, height - 2));
+  const lines = table(heads, shown.map(cells), width);
+  return shown === rows ? lines : [...lines, `… ${rows.length - shown.length} more`];
 }
 
 /** Shows samples on the whole terminal. Resolves when the signal aborts or `q` is pressed. */

@@ -22,6 +22,13 @@ describe("table", () => {
     assertEquals(table(["A"], Array.from({ length: 300_000 }, () => [1]), 80).length, 300_001);
   });
 
+  it("does not make each row as long as a name of a megabyte, also without a terminal", () => {
+    const rows = [...NAMES, ...Array.from({ length: 20 }, (_, i) => `short-${i}`)].map((name) => [name, 1]);
+    const lines = table(["QUEUE", "WAITING"], rows, Infinity);
+    assertEquals(lines.filter((line) => widthOf(line) > 1_100 || line.length > 6_000), []);
+    for (const line of lines.slice(1)) assert(/ 1$/.test(line), line);
+  });
+
   it("shorten() leaves a text that fits", () => {
     for (const name of NAMES) {
       const short = shorten(name, 10);

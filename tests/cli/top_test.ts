@@ -1,5 +1,5 @@
 /** The keys of `tsmq top`, on a terminal of the test. */
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { PassThrough, Writable } from "node:stream";
 import type { Sample } from "../../cli/meter.ts";
@@ -65,5 +65,32 @@ describe("tsmq top", () => {
     stdin.write("q");
     await ended;
     assertEquals([raw, frame], [false, "\x1b[?25h\x1b[?1049l"]);
+  });
+
+  it("reads only the rows that fit on the screen, of thousands of long topics", async () => {
+    let [read, frames, longest] = [0, 0, 0];
+    const stdin = Object.assign(new PassThrough(), { isTTY: false });
+    const stdout = new Writable({
+      write: (text, _encoding, done) => {
+        frames++;
+        longest = Math.max(longest, String(text).length);
+        done();
+      },
+    });
+    const terminal = { stdin, stdout: Object.assign(stdout, { columns: 80, rows: 20 }) } as unknown as Terminal;
+    const topics = Array.from({ length: 5_000 }, (_, i) => ({
+      get name() {
+        read++;
+        return `${i}${"\u{1f4a9}".repeat(512)}`;
+      },
+      rate: i,
+      total: i,
+    }));
+    const sample = { topics, queues: SAMPLE.queues };
+    const { signal } = new AbortController();
+    await watch(() => Promise.resolve(sample), "memory", { interval: 1, count: 3 }, signal, terminal);
+    assertEquals(frames, 5); // two of them enter and leave the screen
+    assert(read <= 3 * 20, `${read} names were read`);
+    assert(longest < 10_000, `a frame of ${longest} characters`);
   });
 });
