@@ -6,6 +6,7 @@
  */
 import type { Envelopes } from "../codec/envelope.ts";
 import type { Sender } from "../provider/provider.ts";
+import { PREDICTABLE } from "./wire.ts";
 
 /** The largest number of messages in one. A hostile message cannot cause more errors than this. */
 const MAX_MESSAGES = 256;
@@ -41,7 +42,7 @@ export class Posts {
 
   /** Notes that the bus with this inbox reads joined messages. */
   joins(inbox: string): void {
-    if (this.#max === 0 || this.#readers.has(inbox) || inbox.length > MAX_ADDRESS) return;
+    if (this.#max === 0 || this.#readers.has(inbox) || inbox.length > MAX_ADDRESS || PREDICTABLE.test(inbox)) return;
     if (this.#readers.size === MAX_INBOXES) {
       const [oldest] = this.#readers.values();
       this.#send(oldest!); // later messages to that inbox must not overtake it

@@ -28,6 +28,8 @@ export type Refusal = "gone" | "busy" | "late" | "forgotten" | "running" | "here
 
 /** The largest number of characters in the id of a call, and in the name of PyMQ's answer queue. The ids of tsmq have 36. */
 const MAX_ID = 64;
+/** Matches a text that V8 hashes without a secret: a peer can choose many that collide in a `Map`, which then takes a millisecond for each. */
+export const PREDICTABLE = /^\d+$/;
 /** The largest number of characters in the address of an inbox, which may contain the namespace. */
 const MAX_INBOX = 4_096;
 /** The largest number of characters of all headers of a call: twice as many as a bus sends. */
@@ -191,7 +193,7 @@ export function writeCancel(id: string): string {
 }
 
 function isCall(value: unknown): value is NonNullable<Request["call"]> {
-  return isRecord(value) && typeof value.id === "string" && value.id.length <= MAX_ID &&
+  return isRecord(value) && typeof value.id === "string" && value.id.length <= MAX_ID && !PREDICTABLE.test(value.id) &&
     typeof value.inbox === "string" && value.inbox.length <= MAX_INBOX && Number.isFinite(value.deadline) &&
     (value.offer === undefined || value.offer === true) && (value.stream === undefined || value.stream === true) &&
     (value.confirms === undefined || value.confirms === true) &&

@@ -16,6 +16,11 @@ describe("readRequest()", () => {
     assertEquals(readRequest(["fn", "x".repeat(65), [], {}]), undefined);
   });
 
+  it("refuses an id that is a number: V8 hashes it without a secret, so a server would remember many that collide", () => {
+    for (const id of ["0", "100016384", "9".repeat(64)]) assertEquals(read({ id }), undefined);
+    for (const id of ["", "1a", "-1", crypto.randomUUID()]) assertEquals(read({ id })?.call?.id, id);
+  });
+
   it("ignores headers that are too long, as others that are not valid", () => {
     const headers = (length: number) => ({ a: "x".repeat(length), b: "y" });
     for (const write of [(value: object) => value, JSON.stringify]) {

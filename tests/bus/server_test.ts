@@ -138,18 +138,18 @@ describe("Server", () => {
       ran.push(name);
       return gate.promise;
     }, 1);
-    request("1", 1, undefined, "", "runs");
-    request("2", 1, undefined, "", "nobody");
-    request("3", 1, undefined, "", "has a short deadline", 500);
-    request("4", 1, undefined, "", "cancels");
-    request("5", 1, undefined, "", "runs later");
-    request("6", 1, undefined, "", "another clock", -5_000);
-    server.cancel("4");
+    request("call 1", 1, undefined, "", "runs");
+    request("call 2", 1, undefined, "", "nobody");
+    request("call 3", 1, undefined, "", "has a short deadline", 500);
+    request("call 4", 1, undefined, "", "cancels");
+    request("call 5", 1, undefined, "", "runs later");
+    request("call 6", 1, undefined, "", "another clock", -5_000);
+    server.cancel("call 4");
     await pause(1_100); // the server asks only for callers that have waited for a second
     gate.resolve();
     await idle();
     assertEquals(ran, ["runs", "runs later", "another clock"]);
-    assertEquals(answers.find(({ id }) => id === "3")?.refused, "gone");
+    assertEquals(answers.find(({ id }) => id === "call 3")?.refused, "gone");
     await server.stop();
   });
 
