@@ -3,6 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { readFileSync, writeFileSync } from "node:fs";
+import type { Delivery } from "../../src/provider/provider.ts";
 import { ItemBatch } from "../../src/providers/ipc/item_batch.ts";
 import { removeBus } from "../../src/providers/ipc/cleanup.ts";
 import { Directories } from "../../src/providers/ipc/directories.ts";
@@ -40,13 +41,12 @@ function interrupted(posix: Posix, call: number, act: () => void, other: () => v
 /** The items that are taken from a queue now. */
 function take(internals: Namespace, queue: string): string[] {
   const { bodyFiles, names, posix, processes, queues } = internals;
-  const taken: string[] = [];
   const leases = new Leases(internals, names.newBus(processes.self, 0));
-  leases.take(queue, new ItemBatch(10), undefined, (receipt) => {
-    const { text } = readItem(bodyFiles.readItem(`${queueDirectory(queue)}/held`, receipt));
-    taken.push(text);
-    return text;
+  const batch = new ItemBatch<Delivery>(10);
+  leases.take(queue, batch, undefined, (receipt) => {
+    return readItem(bodyFiles.readItem(`${queueDirectory(queue)}/held`, receipt)).text;
   });
+  const taken = batch.items.map(({ body }) => body);
   const { descriptor, size } = queues.use(queue)!;
   const buffer = new Uint8Array(size);
   for (let length; (length = posix.receive(descriptor, buffer)) >= 0;) {

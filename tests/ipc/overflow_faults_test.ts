@@ -119,9 +119,12 @@ describe("the overflow", () => {
 
   it("rejects a get that has no room, and loses no item", () =>
     play(async (_, receiver, other) => {
-      const { names, overflow } = other.internals;
-      const leases = new Leases(other.internals, other.busName);
-      for (const body of ["0", "1"]) overflow.put(names.queue("queue"), leases.key(), writeItem(body, false));
+      const { bodyFiles, names, overflow } = other.internals;
+      const [name, leases] = [names.queue("queue"), new Leases(other.internals, other.busName)];
+      for (const body of ["0", "1"]) {
+        const file = bodyFiles.write(bodyDirectory(name), body, true);
+        overflow.put(name, leases.key(), writeItem(file, true));
+      }
       for (const lease of [undefined, 60_000]) {
         using _ = await replaced("rename", (real, from, to, ...at) =>
           to.includes("/held/") ? -Errno.ENOSPC : real(from, to, ...at));
@@ -139,6 +142,22 @@ describe("the overflow", () => {
 });
 
 describe("a get without a lease", () => {
+  it("takes an item that is all in its link without room for a lease, unless another bus removes the link first", () =>
+    play(async (_, receiver, other) => {
+      const { names, overflow } = other.internals;
+      const leases = new Leases(other.internals, other.busName);
+      for (const body of ["0", "1", "2"]) overflow.put(names.queue("queue"), leases.key(), writeItem(body, false));
+      using _full = await replaced("rename", () => -Errno.ENOSPC);
+      const get = () => receiver.receive("queue", { max: 1, wait: 0, signal });
+      assertEquals((await get()).map(({ body }) => body), ["0"]);
+      let removed = 0;
+      using _other = await replaced("unlink", (real, ...path) => {
+        const result = real(...path);
+        return removed++ === 0 ? -Errno.ENOENT : result;
+      });
+      assertEquals((await get()).map(({ body }) => body), ["2"]);
+    }));
+
   it("keeps the body of an item that another bus gives back meanwhile", () =>
     play(async (_, receiver, other) => {
       const { bodyFiles, directories, names, overflow } = other.internals;

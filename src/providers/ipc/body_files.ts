@@ -8,6 +8,7 @@ import { check, notOwned, systemError } from "./errors.ts";
 import { type Access, type Directories, trusted } from "./directories.ts";
 import { Errno } from "./errno.ts";
 import { LINK_BYTES } from "./files.ts";
+import { readItem } from "./frames.ts";
 import type { Posix } from "./posix.ts";
 
 const encoder = new TextEncoder();
@@ -104,14 +105,33 @@ export class BodyFiles {
   /** Reads an item: a file, or a link of {@linkcode writeLink}. Other links are refused. */
   readItem(directory: string, name: string): Uint8Array {
     const path = `${directory}/${name}`;
+    const message = this.readLink(path);
+    if (message === -Errno.EINVAL) return this.readFile(directory, name);
+    if (typeof message === "number") throw systemError(message, `Cannot read ${this.#directories.path(path)}`);
+    return message;
+  }
+
+  /** Returns the message in a link of {@linkcode writeLink}, or an errno: EINVAL for a file. Other links are refused. */
+  readLink(path: string): Uint8Array | number {
     const target = this.#directories.readLink(path);
-    if (target === -Errno.EINVAL) return this.readFile(directory, name);
+    if (typeof target === "number") return target;
     const what = `Cannot read ${this.#directories.path(path)}`;
-    if (typeof target === "number") throw systemError(target, what);
     const stat = this.#directories.stat(path);
     if (typeof stat === "object" && !trusted(stat, this.#posix.user, this.#access)) throw notOwned(what, stat.uid);
     if (target[0] !== LINK) throw systemError(-Errno.ELOOP, what);
     return target.subarray(1);
+  }
+
+  /** Returns the text of an item if a link holds all of it. */
+  linkedText(path: string): string | undefined {
+    try {
+      const message = this.readLink(path);
+      if (typeof message === "number") return undefined;
+      const { text, file } = readItem(message);
+      return file ? undefined : text;
+    } catch {
+      return undefined; // it is refused when the item is held
+    }
   }
 
   /**

@@ -86,16 +86,17 @@ export class ItemReceiver {
       if (open) queues.hold(open);
       const probe = () => {
         waiting.add(name, this.#bus);
-        if (this.#leases.due(name).length > 0 || queues.use(name) !== open) return 0;
-        const next = delayed.wait(name);
+        const files = this.#hasFiles(name);
+        if ((files && this.#leases.due(name).length > 0) || queues.use(name) !== open) return 0;
+        const next = files ? delayed.wait(name) : Infinity;
         // without room in the directory, an item cannot be taken
         const now = performance.now();
-        const any = next === 0 || overflow.any(name);
+        const any = files && (next === 0 || overflow.any(name));
         if (any) return idle < QUICK ? 0 : Math.max(0, checked + UNTAKEN_INTERVAL - now);
         idle = 0;
         const { min, max: most } = MISSING_INTERVAL;
         if (!open) return Math.min(next, most, Math.max(min, (now - start) / 4));
-        const every = this.#leases.any(name) ? CHECK_INTERVAL : IDLE_INTERVAL;
+        const every = files && this.#leases.any(name) ? CHECK_INTERVAL : IDLE_INTERVAL;
         return Math.min(next, every - now % every);
       };
       try {
@@ -139,16 +140,19 @@ export class ItemReceiver {
   #take(name: string, open: OpenQueue | undefined, max: number, lease: number | undefined): Delivery[] {
     const read = (receipt: string) => this.#readHeld(name, receipt, lease);
     const batch = new ItemBatch<Delivery>(max);
-    this.#moves.settle(name);
-    this.#leases.take(name, batch, lease, read);
+    const files = this.#hasFiles(name);
+    if (files) {
+      this.#moves.settle(name);
+      this.#leases.take(name, batch, lease, read);
+    }
     const { delayed, queues } = this.#namespace;
     if (open && this.#buffer.length < open.size) this.#buffer = new Uint8Array(open.size);
     try {
-      if (!batch.full && delayed.wait(name) === 0) this.#takeDue(name, open, lease, batch);
+      if (files && !batch.full && delayed.wait(name) === 0) this.#takeDue(name, open, lease, batch);
       let untaken: string | undefined;
       while (!batch.full) {
         // the overflow is read first: its oldest item at this time is the next one once the kernel's queue is empty
-        const oldest = this.#oldest(name);
+        const oldest = files ? this.#oldest(name) : undefined;
         if (open) this.#takeMessages(name, open, lease, batch);
         if (!oldest || batch.full || oldest.path === untaken) break;
         if (queues.use(name) !== open) break; // it was created meanwhile, and has older items
@@ -159,6 +163,11 @@ export class ItemReceiver {
       this.#fault(error);
     }
     return batch.items;
+  }
+
+  /** Returns whether a queue has files. One without any, most often an idle one, is checked by one system call in place of ten. */
+  #hasFiles(name: string): boolean {
+    return this.#namespace.directories.stat(queueDirectory(name)) !== -Errno.ENOENT;
   }
 
   /** Takes messages of the kernel's queue until it is empty, or the next one has a lower priority than `least`. */

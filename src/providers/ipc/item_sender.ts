@@ -198,8 +198,8 @@ export class ItemSender {
   #try(queue: string, item: PendingItem): boolean {
     const { names, overflow, posix, queues, waiting } = this.#namespace;
     const doing = `put into ${names.title(queue)}`;
-    const any = overflow.any(queue);
-    const overflows = any || overflow.moving(queue) > 0;
+    const pages = overflow.pages(queue);
+    const overflows = pages.length > 0 || overflow.moving(queue) > 0;
     const open = overflows ? queues.use(queue) : queues.useNamed(queue, this.#messageSize);
     if (this.#capacity < Infinity && this.#count(queue, open) >= this.#capacity) return false;
     try {
@@ -217,13 +217,13 @@ export class ItemSender {
           return false;
         }
       }
-      overflow.put(queue, this.#context.key(), this.#message(queue, item, LINK_MESSAGE, doing));
+      overflow.put(queue, this.#context.key(), this.#message(queue, item, LINK_MESSAGE, doing), pages);
     } catch (error) {
       this.#removeFile(queue, item);
       throw error;
     }
     waiting.wake(queue);
-    if (!any) this.#context.overflowed();
+    if (pages.length === 0) this.#context.overflowed();
     return true;
   }
 

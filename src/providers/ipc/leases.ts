@@ -248,22 +248,29 @@ export class Leases {
 
   /** Takes the item in the file `from`. Without a `lease` it is removed, but not its body. Returns undefined if another bus has it, or it cannot be read. */
   claim(queue: string, from: string, name: string, lease: number | undefined, read: Read): Delivery | undefined {
-    const { directories, names } = this.#namespace;
+    const { bodyFiles, directories, names } = this.#namespace;
     const item = parseItem(name)!;
+    const what = `Cannot take an item of ${names.title(queue)}`;
+    const attempt = item.starts + 1;
+    const unconfirmed = item.unconfirmed && { unconfirmed: true };
+    const text = lease === undefined ? bodyFiles.linkedText(from) : undefined;
+    if (text !== undefined) { // it is read already, so it needs no lease: the bus that removes the link has the item
+      const removed = check(directories.unlink(from), what, Errno.ENOENT);
+      return removed < 0 ? undefined : { receipt: "", body: text, attempt, ...unconfirmed };
+    }
     const receipt = nameOfItem({ ...item, lease: item.lease + 1, bus: this.#bus }); // differs from those of earlier leases
     const held = `${queueDirectory(queue)}/held`;
     const set = this.#setTime(from, lease ?? READING, true); // first, so that its lease is not expired from the start
     if (set < 0) return undefined;
     const moved = directories.within(held, () => directories.rename(from, pathOf(queue, `held/${receipt}`)));
     if (moved < 0) this.#setTime(from, 0); // it stays due
-    check(moved, `Cannot take an item of ${names.title(queue)}`, Errno.ENOENT);
+    check(moved, what, Errno.ENOENT);
     if (moved < 0) return undefined;
     if (set === TOUCHED && lease !== undefined) this.#replaceByCopy(queue, receipt, lease);
     const body = read(receipt);
     if (body === undefined) return undefined;
     if (lease === undefined && !this.ack(queue, receipt, true)) return void this.onLost(receipt); // it took too long, and was given back
-    const attempt = item.starts + 1;
-    return { receipt: lease === undefined ? "" : receipt, body, attempt, ...item.unconfirmed && { unconfirmed: true } };
+    return { receipt: lease === undefined ? "" : receipt, body, attempt, ...unconfirmed };
   }
 
   /** Sets the modification time of a file to `ms` from now. Returns {@linkcode TOUCHED} for another user's file. */

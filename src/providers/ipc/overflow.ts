@@ -35,6 +35,13 @@ interface Head {
   next: number;
 }
 
+/** The page into which this bus has put its last item of a queue. */
+interface Tail {
+  readonly page: string;
+  /** The approximate number of items for which the page has room. */
+  room: number;
+}
+
 /** The parts of a namespace that {@linkcode Overflow} uses. */
 export interface OverflowContext {
   readonly bodyFiles: BodyFiles;
@@ -51,6 +58,7 @@ export class Overflow {
   #pages = new LimitedMap<string, Listing>(CACHE_SIZE);
   #items = new LimitedMap<string, Listing>(CACHE_SIZE);
   #heads = new LimitedMap<string, Head>(CACHE_SIZE);
+  #tails = new LimitedMap<string, Tail>(CACHE_SIZE);
 
   /** Creates the overflow of a namespace's queues. */
   constructor(context: OverflowContext) {
@@ -59,7 +67,12 @@ export class Overflow {
 
   /** Returns whether a queue has overflow. */
   any(queue: string): boolean {
-    return this.#pagesOf(queue).length > 0;
+    return this.pages(queue).length > 0;
+  }
+
+  /** Returns the names of the pages. */
+  pages(queue: string): readonly string[] {
+    return this.#listing(this.#pages, this.#path(queue)).names();
   }
 
   /** Returns the number of items that are being moved into the kernel's queue. The last one of the overflow may be among them. */
@@ -74,32 +87,43 @@ export class Overflow {
     return typeof stat === "number" ? 0 : stat.modified;
   }
 
-  /** Puts a message at the end. `key` is later than those of earlier puts. */
-  put(queue: string, key: string, message: Uint8Array): void {
+  /** Puts a message at the end. `key` is later than those of earlier puts. `pages` are the current pages. */
+  put(queue: string, key: string, message: Uint8Array, pages: readonly string[] = this.pages(queue)): void {
     const { bodyFiles, directories, names } = this.#context;
     const name = nameOfItem({ key, starts: 0, lease: 0, unconfirmed: false, bus: this.#id });
-    let page = last(this.#pagesOf(queue));
-    const stat = page === undefined ? undefined : directories.stat(this.#path(queue, page));
-    if (page === undefined || (typeof stat === "object" && stat.size >= PAGE * ENTRY_BYTES)) page = key;
+    const tail = this.#tail(queue, last(pages), key);
     const what = `Cannot put into ${names.title(queue)} by a link in ${directories.root}`;
-    check(bodyFiles.writeLink(this.#path(queue, page), name, message), what);
+    check(bodyFiles.writeLink(this.#path(queue, tail.page), name, message), what);
+    tail.room--;
+  }
+
+  /** Returns the last page, or a new one if that is full. The size of a page is read once; the later items of other buses do not count. */
+  #tail(queue: string, page: string | undefined, key: string): Tail {
+    let tail = this.#tails.get(queue);
+    if (page !== undefined && tail?.page !== page) {
+      const stat = this.#context.directories.stat(this.#path(queue, page));
+      tail = { page, room: typeof stat === "object" ? PAGE - stat.size / ENTRY_BYTES : PAGE };
+      this.#tails.set(queue, tail);
+    }
+    if (page === undefined || !tail || tail.room <= 0) this.#tails.set(queue, tail = { page: key, room: PAGE });
+    return tail;
   }
 
   /** Returns the number of items. */
   size(queue: string): number {
     let size = 0;
-    for (const page of this.#pagesOf(queue)) size += this.#namesIn(queue, page).filter(parseItem).length;
+    for (const page of this.pages(queue)) size += this.#namesIn(queue, page).filter(parseItem).length;
     return size;
   }
 
   /** Returns the names of the files, by pages. */
   files(queue: string): (readonly string[])[] {
-    return this.#pagesOf(queue).map((page) => this.#namesIn(queue, page));
+    return this.pages(queue).map((page) => this.#namesIn(queue, page));
   }
 
   /** Yields all items, the oldest first. */
   *all(queue: string): Generator<ItemFile> {
-    for (const page of [...this.#pagesOf(queue)].sort()) {
+    for (const page of [...this.pages(queue)].sort()) {
       for (const name of this.#namesIn(queue, page).filter(parseItem).sort()) {
         yield { path: `${this.#path(queue, page)}/${name}`, name };
       }
@@ -130,7 +154,7 @@ export class Overflow {
 
   #findHead(queue: string): Head | undefined {
     const { directories } = this.#context;
-    for (const page of [...this.#pagesOf(queue)].sort()) {
+    for (const page of [...this.pages(queue)].sort()) {
       const names = this.#namesIn(queue, page).filter(parseItem).sort();
       if (names.length > 0) {
         const head = { page, names, next: 0 };
@@ -141,10 +165,6 @@ export class Overflow {
       this.#items.delete(this.#path(queue, page));
     }
     return undefined;
-  }
-
-  #pagesOf(queue: string): readonly string[] {
-    return this.#listing(this.#pages, this.#path(queue)).names();
   }
 
   #namesIn(queue: string, page: string): readonly string[] {
