@@ -1,6 +1,8 @@
 /** No secret is in anything that a program prints: a provider, a bus, an error and its causes, a log record, a span, the doctor's output. */
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import { createServer as createHttpServer } from "node:http";
+import { type AddressInfo, createServer, type Server } from "node:net";
 import { inspect } from "node:util";
 import { Bus, type BusOptions, type LogRecord, memory, type Provider, ProviderError, ValidationError } from "../mod.ts";
 import { aws } from "../src/providers/aws/provider.ts";
@@ -35,6 +37,41 @@ function assertSecret(value: unknown, what: string): void {
   const at = text.indexOf(CANARY);
   assert(at < 0, `${what} contains the secret: …${text.slice(Math.max(0, at - 200), at + 50)}`);
 }
+
+/** Starts a server on a free port. */
+async function listening(server: Server): Promise<{ port: number } & AsyncDisposable> {
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  return { port, [Symbol.asyncDispose]: () => new Promise<void>((resolve) => server.close(() => resolve())) };
+}
+
+/** Returns the password with which a client of Redis logs in, if it does so in these bytes. */
+function passwordIn(bytes: string): string | undefined {
+  const words = bytes.split("\r\n").filter((line) => !/^[*$]\d/.test(line));
+  const at = words.findIndex((word) => word.toLowerCase() === "auth");
+  return at < 0 ? undefined : words.slice(at + 1).find((word) => word.includes("canary"));
+}
+
+/** Servers whose replies quote the login. */
+const QUOTING: Record<string, () => Promise<{ port: number } & AsyncDisposable>> = {
+  "does not know AUTH": () => RedisServer.start({ args: ["--rename-command", "AUTH", ""] }),
+  "quotes the password": () =>
+    listening(createServer((socket) => {
+      socket.on("error", () => {});
+      socket.on("data", (bytes) => {
+        const password = passwordIn(String(bytes));
+        const text = password
+          ? `ERR no backend for ${password} and ${JSON.stringify(password)}`
+          : "NOAUTH log in first";
+        socket.write(`-${text}\r\n`.repeat(String(bytes).match(/^\*/gm)?.length ?? 1));
+      });
+    })),
+  "is no server of Redis": () =>
+    listening(createServer((socket) => {
+      socket.on("error", () => {});
+      socket.on("data", (bytes) => void socket.write(`you sent ${bytes}`));
+    })),
+};
 
 describe("a secret", () => {
   let server: RedisServer;
@@ -74,25 +111,42 @@ describe("a secret", () => {
     "a Cluster": (port) => ({ cluster: [`redis://:${CANARY}@127.0.0.1:${port}`] }),
     "a Sentinel": (port) => ({ sentinels: [{ host: "127.0.0.1", port }], name: "m", sentinelPassword: CANARY }),
   };
+  async function assertRefused(options: RedisOptions): Promise<string> {
+    const records: LogRecord[] = [];
+    const log: BusOptions = { log: (record) => void records.push(record), connectTimeout: 5_000 };
+    const provider = redis(options);
+    const error = await assertRejects(() => Bus.open(provider, log), ProviderError);
+    assertSecret(error, "the error of a bus");
+    const context = {
+      namespace: "n",
+      connectTimeout: 5_000,
+      sendTimeout: 5_000,
+      ask: () => Promise.reject(new Error("nothing to ask")),
+      state: (_: boolean, error?: unknown) => assertSecret(error, "the state"),
+    };
+    assertSecret(await assertRejects(() => provider.open(context), ProviderError), "the error of a sender");
+    assertSecret(records, "the log");
+    const admin = await redis(options).admin!.open("n");
+    assertSecret(await Array.fromAsync(admin.checks()), "the doctor's output");
+    await admin.close();
+    return error.message;
+  }
+
   for (const [what, options] of Object.entries(refused)) {
     it(`is not in an error, a log record or the doctor's output when ${what} refuses it`, async () => {
-      const records: LogRecord[] = [];
-      const log: BusOptions = { log: (record) => void records.push(record), connectTimeout: 5_000 };
-      const provider = redis(options(server.port));
-      assertSecret(await assertRejects(() => Bus.open(provider, log), ProviderError), "the error of a bus");
-      const context = {
-        namespace: "n",
-        connectTimeout: 5_000,
-        sendTimeout: 5_000,
-        ask: () => Promise.reject(new Error("nothing to ask")),
-        state: (_: boolean, error?: unknown) => assertSecret(error, "the state"),
-      };
-      assertSecret(await assertRejects(() => provider.open(context), ProviderError), "the error of a sender");
-      assertSecret(records, "the log");
-      const admin = await redis(options(server.port)).admin!.open("n");
-      assertSecret(await Array.fromAsync(admin.checks()), "the doctor's output");
-      await admin.close();
+      await assertRefused(options(server.port));
     });
+    for (const [does, start] of Object.entries(QUOTING)) {
+      it(`is not in them when ${what} ${does}`, async () => {
+        await using quoting = await start();
+        const message = await assertRefused(options(quoting.port));
+        const said = {
+          "does not know AUTH": /ERR unknown command 'auth'/i,
+          "quotes the password": /ERR no backend for \*\*\*/,
+        };
+        assertMatch(message, said[does as keyof typeof said] ?? /./);
+      });
+    }
   }
 
   it("is not in the reports of a bus whose server has refused it", async () => {
@@ -159,6 +213,36 @@ describe("a secret", () => {
     const provider = aws({ endpoint: `http://127.0.0.1:${await freePort()}`, region: "eu-central-1", credentials });
     const error = await assertRejects(() => Bus.open(provider, { connectTimeout: 2_000 }), ProviderError);
     assertSecret(error, "the error");
+  });
+
+  it("is not in the errors of AWS when its answer quotes the request", async () => {
+    const first = "The request signature we calculated does not match the signature you provided.";
+    const answers: Record<string, (token: string) => string> = {
+      "the request": (token) =>
+        `${first}\n\nThe Canonical String for this request should have been\n'POST\n/\n\n${token}'`,
+      "the token": (token) => `${first} x-amz-security-token: ${token}`,
+    };
+    for (const [what, answer] of Object.entries(answers)) {
+      await using server = await listening(createHttpServer((request, response) => {
+        const message = answer(String(request.headers["x-amz-security-token"]));
+        const json = request.headers["content-type"]?.includes("json");
+        response.writeHead(403, { "content-type": json ? "application/x-amz-json-1.0" : "text/xml" }).end(
+          json
+            ? JSON.stringify({ __type: "com.amazon.coral.service#SignatureDoesNotMatch", message })
+            : `<ErrorResponse><Error><Type>Sender</Type><Code>SignatureDoesNotMatch</Code><Message>${message}</Message>` +
+              "</Error></ErrorResponse>",
+        );
+      }));
+      const credentials = { accessKeyId: "id", secretAccessKey: CANARY, sessionToken: CANARY };
+      const provider = aws({ endpoint: `http://127.0.0.1:${server.port}`, region: "eu-central-1", credentials });
+      const records: LogRecord[] = [];
+      const log = (record: LogRecord) => void records.push(record);
+      const error = await assertRejects(() => Bus.open(provider, { log }), ProviderError);
+      assertStringIncludes(error.message, first);
+      const admin = await provider.admin!.open("n");
+      assertSecret([error, records, await Array.fromAsync(admin.checks())], `an error that quotes ${what}`);
+      await admin.close();
+    }
   });
 
   it("is not in the output of the command line, and need not be among its arguments", async () => {

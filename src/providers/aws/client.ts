@@ -6,6 +6,7 @@
 import { SNSClient } from "@aws-sdk/client-sns";
 import { SQSClient } from "@aws-sdk/client-sqs";
 import { type BusError, ClosedError, ProviderError } from "../../errors.ts";
+import { rememberSecret } from "../../internal/secrets.ts";
 import { type Backoff, backoff, pause, RETRY, spread } from "../../internal/time.ts";
 import { OnceHttpAgent, OnceHttpsAgent } from "./http_agents.ts";
 import { failureOf, noQueue, toBusError } from "./errors.ts";
@@ -86,6 +87,8 @@ export class AwsClient {
     // TLS already protects the message, and an MD5 error after the request would hide that the message was sent
     this.sqs = new SQSClient({ ...config, md5: false, useQueueUrlAsEndpoint: false });
     this.sns = new SNSClient(config);
+    this.sqs.middlewareStack.add(rememberToken, { step: "deserialize" });
+    this.sns.middlewareStack.add(rememberToken, { step: "deserialize" });
     this.#attempts = settings.attempts;
     this.#timeout = timeout;
   }
@@ -193,6 +196,15 @@ export class AwsClient {
     this.sqs.destroy();
     this.sns.destroy();
   }
+}
+
+/** A middleware of the SDK. Whichever way the SDK found the key, its token is the only secret that a request contains. */
+function rememberToken<A extends { request: unknown }, R>(next: (args: A) => R): (args: A) => R {
+  return (args) => {
+    const { headers } = args.request as { headers: Readonly<Record<string, string>> };
+    rememberSecret(headers["x-amz-security-token"]);
+    return next(args);
+  };
 }
 
 /** Runs a request, and cancels it after `ms` milliseconds or when the signal aborts. */

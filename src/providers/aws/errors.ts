@@ -4,6 +4,7 @@
  * @module
  */
 import { BusError, closedWhile, lacksPermission, ProviderError, ValidationError } from "../../errors.ts";
+import { redactError, redactText } from "../../internal/secrets.ts";
 import { connectionFault, isA, textOf } from "../../internal/thrown.ts";
 
 /** The effect of a failed request. */
@@ -117,6 +118,9 @@ export function failureOf(error: unknown): Failure {
   return status === undefined && (isLocal(error) || lacksPermission(error)) ? "refused" : "unknown";
 }
 
+/** Matches the request that AWS quotes, with its headers, when the signature is wrong. */
+const QUOTED = /\s*The (Canonical String|String-to-Sign)[^]*?(?=\n {4}at |$)/g;
+
 /** Converts an error of a request to an error of tsmq. `doing` completes "Cannot …". */
 export function toBusError(doing: string, error: unknown): BusError {
   if (isA(error, BusError)) return closedWhile(doing, error);
@@ -128,8 +132,10 @@ export function toBusError(doing: string, error: unknown): BusError {
   }
   const known = ERRORS.get(nameOf(error));
   const hint = known?.[2];
+  const code = known?.[0] ?? codeOf(error, text);
   const said = connectionFault(error, "AWS") ?? `${nameOf(error)}: ${text}${hint ? ` (${hint})` : ""}`;
-  return new ProviderError(known?.[0] ?? codeOf(error, text), `Cannot ${doing}: ${said}`, { cause: error });
+  redactError(error, QUOTED);
+  return new ProviderError(code, `Cannot ${doing}: ${redactText(said, QUOTED)}`, { cause: error });
 }
 
 function codeOf(error: unknown, text: string): Code {

@@ -6,6 +6,7 @@
 import { Cluster, type Redis, type RedisOptions as IoRedisOptions } from "ioredis";
 import { ClosedError } from "../../errors.ts";
 import { within } from "../../internal/time.ts";
+import { rememberSecret } from "../../internal/secrets.ts";
 import type { Client, Observer } from "./client.ts";
 import { noConnection, noReply, outcomeUnknown, outOfStep, toProviderError } from "./errors.ts";
 import { isNeedless, login } from "./login.ts";
@@ -165,7 +166,9 @@ export class ClusterClient implements Client {
   /** Returns a function for each master that sends it a command. */
   masters(): Client["call"][] {
     return this.#cluster.nodes("master").map((node): Client["call"] => (read, name, ...args) =>
-      this.#read(read, node.callBuffer(name, ...args))
+      this.#read(read, node.callBuffer(name, ...args)).catch((error) => {
+        throw toProviderError(operation(name, args), error, addressOf(node));
+      })
     );
   }
 
@@ -275,6 +278,7 @@ export class ClusterClient implements Client {
 
 /** Returns the login as options of ioredis. A user with `nopass` accepts any password. */
 function loginOf({ username, password }: RedisCredentials): RedisCredentials {
+  rememberSecret(password);
   return { username, password: username === undefined ? password : password ?? "" };
 }
 

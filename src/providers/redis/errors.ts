@@ -4,6 +4,7 @@
  * @module
  */
 import { BusError, closedWhile, isUnavailable, lacksPermission, ProviderError } from "../../errors.ts";
+import { redactError, redactText } from "../../internal/secrets.ts";
 import { connectionFault, textOf } from "../../internal/thrown.ts";
 import { backoff, pause, RETRY } from "../../internal/time.ts";
 
@@ -42,21 +43,17 @@ const TEXTS: readonly (readonly [RegExp, Code])[] = [
 /** Matches the prefix of Redis 6 for the error of a command in a script. */
 const SCRIPT_PREFIX = /^(ERR Error running script \(call to \w+\): )?(@user_script: ?\d+: -?)+/;
 
+/** Matches the arguments of a command that the server does not know: they may be a password, or the data of a user. */
+const QUOTED = /, with args beginning with:.*/g;
+
 /** Converts an error of ioredis or of a socket to a `ProviderError`. `doing` completes "Cannot …"; `address` is that of the server. */
 export function toProviderError(doing: string, error: unknown, address?: string): BusError {
   if (error instanceof BusError) return closedWhile(doing, error);
   const text = messageOf(error, address);
   const [code, hint] = judge(error, text);
-  dropArguments(error);
-  return new ProviderError(code, `Cannot ${doing}: ${text}${hint ? ` (${hint})` : ""}`, { cause: error });
-}
-
-/** Removes the arguments of the command from an error of ioredis and from its causes: they may be a password, or the data of a user. */
-function dropArguments(error: unknown, depth = 0): void {
-  if (!(error instanceof Error) || depth > 4) return;
-  const { cause, command, errors, lastNodeError } = error as Error & Partial<Record<string, unknown>>;
-  if (command !== undefined) delete (error as { command?: unknown }).command;
-  for (const one of [cause, lastNodeError, ...Array.isArray(errors) ? errors : []]) dropArguments(one, depth + 1);
+  redactError(error, QUOTED);
+  const said = redactText(text, QUOTED);
+  return new ProviderError(code, `Cannot ${doing}: ${said}${hint ? ` (${hint})` : ""}`, { cause: error });
 }
 
 /** A fault of a server or of the connection to it. The message is preceded by the address of the server. */

@@ -6,6 +6,7 @@
 import type { ReceiverContext } from "../../provider/provider.ts";
 import { ProviderError } from "../../errors.ts";
 import { warn } from "../../internal/complain.ts";
+import { rememberSecret } from "../../internal/secrets.ts";
 import { textOf } from "../../internal/thrown.ts";
 import { within } from "../../internal/time.ts";
 import { exactly, type ReplyReader } from "./replies.ts";
@@ -80,6 +81,7 @@ export async function authenticate(
   needless: (error: unknown) => boolean,
 ): Promise<void> {
   if (username === undefined && password === undefined) return;
+  rememberSecret(password);
   try {
     // a user with `nopass` accepts any password
     await call(exactly("OK"), "auth", ...username === undefined ? [] : [username], password ?? "");
