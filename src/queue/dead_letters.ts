@@ -102,7 +102,9 @@ export class DeadLetters<T = unknown> {
       throw new ValidationError("Cannot read a dead letter: the item is not a dead letter of tsmq", [], { body });
     }
     checkDepth(value.item);
-    return value as DeadLetter<T>;
+    // not its other fields: every client can put anything there, at any depth
+    const { queue, attempts, cause: { name, message }, item, unreadable } = value;
+    return { queue, attempts, cause: { name, message }, item, ...unreadable && { unreadable } } as DeadLetter<T>;
   }
 
   /** Resolves with the number of dead letters, including those of other queues that share this dead-letter queue. */

@@ -302,6 +302,22 @@ describe("tsmq", () => {
     assertEquals((await tsmq(["dead", "purge", url, "jobs", "--yes", ...ns])).lines, ['{"purged":2}']);
   });
 
+  it("dead list --json, dead retry and dead purge read letters with the deepest item, and with deeper fields of others", async () => {
+    const namespace = crypto.randomUUID();
+    const ns = ["-n", namespace];
+    const nested = (levels: number) => "[".repeat(levels) + "]".repeat(levels);
+    const letter = (item: string, more = "", inCause = "") =>
+      `{"queue":"jobs","item":${item},"attempts":1${more},"cause":{"name":"Error","message":"m"${inCause}}}`;
+    const deep = `,"more":${nested(600)}`;
+    const letters = [letter("1"), letter(nested(500)), letter("2", deep), letter("3", "", deep), letter("4")];
+    for (const each of letters) await server.run("lpush", `__eventbus:${namespace}:jobs.dead`, each);
+    const { code, lines } = await tsmq(["dead", "list", url, "jobs", "--json", ...ns]);
+    assertEquals([code, lines.length], [0, 5]);
+    assertEquals((await tsmq(["dead", "retry", url, "jobs", "2", "5", ...ns])).lines, ['{"retried":2}']);
+    assertEquals((await tsmq(["get", url, "jobs", "-c", "2", ...ns])).lines, [nested(500), "4"]);
+    assertEquals((await tsmq(["dead", "purge", url, "jobs", "2", "3", "--yes", ...ns])).lines, ['{"purged":2}']);
+  });
+
   it("says on standard error that there is nothing of this name in this namespace", async () => {
     const of = (what: string, name: string) => `${what} of queue "${name}"`;
     for (
