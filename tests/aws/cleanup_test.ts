@@ -5,6 +5,9 @@ import { CreateQueueCommand } from "@aws-sdk/client-sqs";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Bus } from "../../src/bus.ts";
 import { NoSuchRemoteError, ProviderError, ValidationError } from "../../src/errors.ts";
+import { nameOf } from "../../src/providers/aws/arns.ts";
+import { cleanUp } from "../../src/providers/aws/cleanup.ts";
+import type { AwsClient } from "../../src/providers/aws/client.ts";
 import { topicsOf } from "../../src/providers/aws/bus_queue.ts";
 import { TOPIC_TAG } from "../../src/providers/aws/topics.ts";
 import { Names } from "../../src/providers/aws/names.ts";
@@ -74,6 +77,42 @@ describe("the remains of dead buses", () => {
     await admin.tag(queue, { "tsmq-lease": "1" });
     return queue;
   }
+
+  it("a false queue with an expired lease does not keep the remains of other buses", async () => {
+    const names = new Names("n");
+    const account = "eu-west-1:123456789012:";
+    const topics: Record<string, string[]> = {
+      [names.bus()]: ["arn:aws:sns:eu-west-1:999999999999:other", "nonsense", `arn:aws:sns:${account}another-program`],
+      [names.bus()]: [`arn:aws:sns:${account}${names.topic("refused")}`],
+      [names.bus()]: [`arn:aws:sns:${account}${names.topic("t")}`],
+    };
+    const [first, refused, last] = Object.keys(topics);
+    const asked = new Set<string>();
+    const deleted: string[] = [];
+    const answers: Record<string, (input: { QueueUrl: string; TopicArn: string }) => unknown> = {
+      ListQueuesCommand: () => ({ QueueUrls: Object.keys(topics).map((name) => `https://sqs/1/${name}`) }),
+      ListQueueTagsCommand: () => ({ Tags: { "tsmq-lease": "1" } }),
+      GetQueueAttributesCommand: ({ QueueUrl }) => {
+        const Condition = { ArnEquals: { "aws:SourceArn": topics[nameOf(QueueUrl)] } };
+        const Policy = JSON.stringify({ Statement: [{ Condition }] });
+        return { Attributes: { QueueArn: `arn:aws:sqs:${account}${nameOf(QueueUrl)}`, Policy } };
+      },
+      ListSubscriptionsByTopicCommand: ({ TopicArn }) => {
+        asked.add(TopicArn);
+        if (!TopicArn.endsWith("refused")) return { Subscriptions: [] };
+        throw Object.assign(new Error("not authorized"), { name: "AuthorizationErrorException" });
+      },
+      DeleteQueueCommand: ({ QueueUrl }) => void deleted.push(nameOf(QueueUrl)),
+    };
+    const send = (command: { input: never }) =>
+      Promise.resolve(answers[command.constructor.name]?.(command.input) ?? {});
+    const call = async (_: string, run: (http: unknown) => Promise<unknown>) => await run({});
+    const client = { call, sns: { send }, sqs: { send } } as unknown as AwsClient;
+    await assertRejects(() => cleanUp(client, names), Error, "not authorized");
+    assertEquals(deleted, [first, last]);
+    assert(!deleted.includes(refused!));
+    assertEquals([...asked].filter((arn) => !arn.startsWith(`arn:aws:sns:${account}${names.prefix}`)), []);
+  });
 
   it("reap() keeps live buses, queues of other programs, and topics with other subscribers", async () => {
     const namespace = fresh();

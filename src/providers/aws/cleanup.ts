@@ -7,7 +7,7 @@ import { ListSubscriptionsCommand, ListTopicsCommand } from "@aws-sdk/client-sns
 import { GetQueueAttributesCommand, GetQueueUrlCommand, ListQueuesCommand } from "@aws-sdk/client-sqs";
 import { type AwsClient, REPEATABLE } from "./client.ts";
 import { deleteQueue, topicsOf } from "./bus_queue.ts";
-import { noQueue } from "./errors.ts";
+import { failureOf, noQueue } from "./errors.ts";
 import { createdByTsmq, unsubscribeQueue } from "./topics.ts";
 import { hasExpired } from "./registry.ts";
 import { BUS_PREFIX, type Names, ownedByBus, registryOf } from "./names.ts";
@@ -24,10 +24,16 @@ export interface Swept {
 /** Deletes the queues and topics of dead buses: those of one namespace or, without `names`, of all namespaces. */
 export async function cleanUp(client: AwsClient, names: Names | undefined, signal?: AbortSignal): Promise<Swept> {
   const swept: Swept = { queues: [], topics: [] };
+  const refused: unknown[] = [];
   for await (const url of deadQueues(client, names)) {
     if (signal?.aborted) break;
-    await removeDeadBus(client, url, swept);
+    await removeDeadBus(client, names, url, swept).catch((error) => {
+      // one queue, perhaps a false one, must not keep the remains of all other buses
+      if (failureOf(error) !== "refused") throw error;
+      refused.push(error);
+    });
   }
+  if (refused.length > 0) throw refused[0];
   return swept;
 }
 
@@ -41,7 +47,12 @@ export async function cleanUpAll(client: AwsClient, names: Names | undefined): P
 }
 
 /** Deletes the queue of a dead bus with its subscriptions. Another bus may do the same, so missing ones are skipped. */
-async function removeDeadBus(client: AwsClient, QueueUrl: string, swept: Swept): Promise<void> {
+async function removeDeadBus(
+  client: AwsClient,
+  names: Names | undefined,
+  QueueUrl: string,
+  swept: Swept,
+): Promise<void> {
   const command = new GetQueueAttributesCommand({ QueueUrl, AttributeNames: ["QueueArn", "Policy"] });
   let attributes: Record<string, string | undefined>;
   try {
@@ -53,7 +64,9 @@ async function removeDeadBus(client: AwsClient, QueueUrl: string, swept: Swept):
   }
   const queueArn = attributes.QueueArn!;
   const { topicArn } = arnsOf(queueArn, QueueUrl);
-  const listed = topicsOf(attributes.Policy)?.flatMap((arn) => [arn, topicArn + registryOf(nameOf(arn))]);
+  // any peer may have written this policy, so only topics of this account and namespace are touched
+  const ours = (arn: string) => arn === topicArn + nameOf(arn) && (!names || names.ownsTopic(nameOf(arn)));
+  const listed = topicsOf(attributes.Policy)?.filter(ours).flatMap((arn) => [arn, topicArn + registryOf(nameOf(arn))]);
   for (const arn of listed ?? await topicsWith(client, queueArn)) await unsubscribe(client, arn, queueArn, swept);
   await deleteQueue(client, QueueUrl);
   swept.queues.push(nameOf(QueueUrl));
