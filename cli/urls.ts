@@ -131,6 +131,7 @@ function many(rest: string, defaultPort: number) {
   const [, user, password, hosts = "", path] = /^\/\/(?:([^:@/]*)(?::([^@/]*))?@)?([^/]+)(?:\/(.*))?$/.exec(rest) ?? [];
   // a part of a password that is not encoded; an error must not quote it
   if (/@/.test(hosts + (path ?? ""))) throw unusable('its password must be percent-encoded: "@" is %40, "/" is %2F');
+  if (/[?#]/.test(hosts + (path ?? ""))) throw unusable("it takes no parameters after ? or #");
   const addresses = hosts.split(",").map((address) => {
     const found = ADDRESS.exec(address);
     if (!found) throw unusable("each of its hosts must have the form host, host:port or [IPv6]:port");

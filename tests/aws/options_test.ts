@@ -29,6 +29,10 @@ describe("aws()", () => {
     const error = assertThrows(() => aws(wrong as unknown as AwsOptions), ValidationError);
     assertEquals(error.issues.map(({ path }) => path?.[0]), Object.keys(wrong));
     assert(!error.message.includes("hush"));
+    // only the access key logs in
+    for (const endpoint of ["http://user:hush@host", "http://hush@host"]) {
+      assert(!assertThrows(() => aws({ endpoint }), ValidationError).message.includes("hush"));
+    }
     for (const options of [null, 7, "aws:"]) assertThrows(() => aws(options as unknown as AwsOptions), ValidationError);
   });
 

@@ -97,6 +97,10 @@ describe("providerFor()", () => {
     "a password that is not encoded, with a slash": "redis+sentinel://user:pa/secret@host:7/m",
     "a password that is not encoded, with a slash after a number": "redis+cluster://user:7/secret@host",
     "a port that is not a number": "redis+cluster://host:secret",
+    "a parameter of Sentinels": "redis+sentinel://host/m?sentinelPassword=secret",
+    "a parameter of a Cluster": "redis+cluster://host?password=secret",
+    "a fragment": "redis+cluster://host#secret",
+    "a password of the endpoint of aws:": "aws:us-east-1?endpoint=http://user:secret@host",
     "no hosts": "redis+sentinel://",
     "no master": "redis+sentinel://secret@host",
   };

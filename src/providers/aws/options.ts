@@ -66,12 +66,7 @@ export interface AwsOptions {
 const MAX_POLL = 20_000;
 
 const OPTIONS = fields({
-  endpoint: v.optional(
-    v.custom<string>(
-      (value) => typeof value === "string" && /^https?:/.test(value) && URL.canParse(value),
-      must("an http: or https: URL"),
-    ),
-  ),
+  endpoint: v.optional(v.custom<string>(isEndpoint, must("an http: or https: URL without a user and a password"))),
   region: v.optional(text()),
   credentials: v.optional(v.union([
     callable<() => AwsCredentials | Promise<AwsCredentials>>(),
@@ -111,6 +106,11 @@ export interface Settings extends Omit<v.InferOutput<typeof OPTIONS>, "credentia
 export function parseOptions(options: AwsOptions): Settings {
   const { credentials, worker: _, ...rest } = parse(OPTIONS, options, "Cannot create an AWS provider");
   return { ...rest, credentials: typeof credentials === "function" ? "ask" : credentials };
+}
+
+function isEndpoint(value: unknown): boolean {
+  const url = typeof value === "string" && /^https?:/.test(value) ? URL.parse(value) : null;
+  return url !== null && url.username === "" && url.password === "";
 }
 
 function isKey(value: unknown): boolean {
