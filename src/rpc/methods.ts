@@ -64,6 +64,19 @@ function isMethod(name: string, value: unknown): boolean {
   return typeof value === "function" && name !== "constructor" && !name.startsWith("_");
 }
 
+/**
+ * The classes of the runtimes that extend another class, and that no module exports: their objects give access to files, connections and
+ * keys. They are known by their names, because nothing else distinguishes them from a user's class.
+ */
+const UNEXPORTED: ReadonlySet<unknown> = new Set([
+  "FileHandle",
+  "FSWatcher",
+  ...["", "Client", "Server"].flatMap((side) => [`${side}Http2Session`, `${side}Http2Stream`]),
+  "Http2Server",
+  "Http2SecureServer",
+  ...["Secret", "Asymmetric", "Public", "Private"].map((kind) => `${kind}KeyObject`),
+]);
+
 /** Returns whether a class or function belongs to the platform: it is a global, from a module of the runtime, or native code. */
 export function isPlatform(type: object): boolean {
   if (native(type)) return true;
@@ -71,7 +84,9 @@ export function isPlatform(type: object): boolean {
   const { Deno, Bun } = globalThis as { Deno?: object; Bun?: object };
   const spaces = [globalThis, Deno, Bun] as readonly (Record<string, unknown> | undefined)[];
   if (spaces.some((space) => typeof name === "string" && space?.[name] === type)) return true;
-  return builtins().has(type) || builtins().has(prototype);
+  if (builtins().has(type) || builtins().has(prototype)) return true;
+  const parent: object = Object.getPrototypeOf(type);
+  return UNEXPORTED.has(name) && parent !== Function.prototype && isPlatform(parent);
 }
 
 let known: ReadonlySet<unknown> | undefined;

@@ -1,7 +1,13 @@
 /** An object whose class extends a class of the platform serves none of its methods, whichever module that class comes from. */
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { createSecretKey, generateKeyPairSync } from "node:crypto";
+import { once } from "node:events";
+import { watch } from "node:fs";
+import { open } from "node:fs/promises";
+import { connect, createServer, type ServerHttp2Stream } from "node:http2";
 import { builtinModules } from "node:module";
+import type { AddressInfo } from "node:net";
 import { authoredMethodsOf, isPlatform } from "../../src/rpc/methods.ts";
 
 /** Two modules whose members are globals, or of the global `Bun`. Reading some of these opens a stream. */
@@ -45,6 +51,42 @@ describe("expose(object) serves no method of the platform, and refuses an object
       assertEquals(check(membersOf(name, module as object)).served, {});
     });
   }
+
+  it("of a class that no module exports", async () => {
+    const handle = await open(new URL(import.meta.url));
+    const watcher = watch(new URL(".", import.meta.url));
+    const server = createServer();
+    const serving = Promise.withResolvers<[stream: ServerHttp2Stream, session: unknown]>();
+    server.on("stream", (stream) => {
+      const { session } = stream;
+      stream.respond();
+      stream.end();
+      serving.resolve([stream, session]);
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const client = connect(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    const request = client.request();
+    const objects = [
+      ...[handle, watcher, server, client, request, ...await serving.promise],
+      ...[createSecretKey(new Uint8Array(1)), ...Object.values(generateKeyPairSync("ed25519"))],
+    ] as object[];
+    const served = objects.map((object) => [object.constructor.name, authoredMethodsOf(Object.getPrototypeOf(object))]);
+    assertEquals(served.filter(([, methods]) => methods!.length > 0), []);
+    assertEquals(objects.filter(({ constructor }) => !isPlatform(constructor)), []);
+    request.resume();
+    await once(request, "close");
+    client.close();
+    server.close();
+    watcher.close();
+    await handle.close();
+  });
+
+  it("except a user's class that only has the name of such a class", () => {
+    class FileHandle {
+      write() {}
+    }
+    assertEquals([authoredMethodsOf(FileHandle.prototype), isPlatform(FileHandle)], [["write"], false]);
+  });
 
   it("of a global, or of the namespace of the runtime", () => {
     const { Deno, Bun } = globalThis as { Deno?: object; Bun?: object };
