@@ -162,7 +162,9 @@ describe("tsmq", () => {
     ) {
       const run = new Running([...args, ...args.includes(url) ? ns : []], { through: unread });
       const { code } = await run.ended();
-      assertEquals([code, run.child.output], [0, ""], args[0]);
+      // on a busy machine doctor takes long enough to report progress
+      const output = run.child.output.replace(/^\{"progress":.*\n/gm, "");
+      assertEquals([code, output], [0, ""], args[0]);
     }
     assertEquals((await tsmq(["get", url, "jobs", ...ns])).lines, ["1"]);
   });
