@@ -12,7 +12,7 @@
  *
  * A comment in a test file sets how the file runs:
  *
- *     // run: quiet           it runs at the beginning, one file for each core, beside those that wait: it measures or is sensitive to load
+ *     // run: quiet           it runs at the end, one file for each core, because it measures or is sensitive to load
  *     // run: waiting         it needs less than a fifth of a core, so it runs beside the others, from the beginning
  *     // run: kernel-queues   it uses POSIX message queues: it gets its own ones, or waits for the others that use them
  *     // run: deadline 600    its deadline in seconds
@@ -49,7 +49,7 @@ type Runtime = "deno" | "bun";
 interface Run {
   readonly runtime: Runtime;
   readonly file: string;
-  /** Whether it runs at the beginning, with few others. */
+  /** Whether it runs at the end, with few others. */
   readonly quiet: boolean;
   /** Whether it mostly waits, so that it runs beside the others. */
   readonly waiting: boolean;
@@ -103,8 +103,8 @@ async function main(): Promise<void> {
     await Promise.all([
       together(runs.filter(beside), { jobs, most: jobs }, own, finish),
       (async () => {
-        await together(runs.filter(({ quiet }) => quiet), { jobs: few, most: few }, own, finish);
         await together(runs.filter((run) => !run.quiet && !beside(run)), { jobs, most }, own, finish);
+        await together(runs.filter(({ quiet }) => quiet), { jobs: few, most: few }, own, finish);
       })(),
     ]);
   } finally {
