@@ -23,7 +23,7 @@ type Load = () => Promise<Provider>;
  * - `redis://user:password@host:6379/0`, `rediss://…` for TLS, `unix:///path/of/socket`;
  *   `redis+sentinel://host:26379,host:26379/mymaster`, `redis+cluster://host:7000,host:7001`,
  *   `rediss+sentinel://…`, `rediss+cluster://…` for TLS with every server
- * - `ipc:`, or `ipc:/directory/in/memory` instead of `/dev/shm`
+ * - `ipc:`, or `ipc:/directory/in/memory` instead of `/dev/shm`; `ipc:?group=1000` for a namespace that is shared with this group
  * - `aws:`, `aws:eu-central-1`, `aws:us-east-1?endpoint=http://localhost:4566`; credentials come from where the AWS SDK finds them
  * - `env:NAME`, `file:/path`: the URL in this environment variable or file. All users of a machine see the arguments of its commands, so a
  *   URL with a password belongs there
@@ -68,7 +68,12 @@ const SCHEMES: Record<string, (rest: string, url: string) => Load> = {
   ipc: (rest) => {
     // as a path, `//` would be the root of the file system
     if (rest.startsWith("//")) throw unusable("ipc: has no host; give ipc: alone, or a directory as in ipc:/dev/shm");
-    return ipc({ directory: rest || undefined });
+    const [directory, query] = rest.split("?", 2);
+    const { group, ...unknown } = Object.fromEntries(new URLSearchParams(query));
+    if (Object.keys(unknown).length > 0 || !/^\d{1,9}$/.test(group ?? "0")) {
+      throw unusable("ipc: takes no other parameter than ?group=…, the id of a group");
+    }
+    return ipc({ directory: directory || undefined, group: group === undefined ? undefined : Number(group) });
   },
   aws: (rest) => {
     const [region, query] = rest.split("?", 2);

@@ -33,6 +33,7 @@ describe("providerFor()", () => {
 
   it("takes a directory for ipc:, and an endpoint and a region for aws:", async () => {
     assertEquals([(await options("ipc:")).directory, (await options("ipc:/tmp")).directory], ["/dev/shm", "/tmp"]);
+    assertEquals((await options("ipc:?group=1000")).group, 1_000);
     const { region, endpoint } = await options("aws:us-east-1?endpoint=http://localhost:4566");
     assertEquals([region, endpoint], ["us-east-1", "http://localhost:4566"]);
   });
@@ -90,6 +91,8 @@ describe("providerFor()", () => {
   const wrong: Record<string, string> = {
     "an unknown scheme": "http://secret@host",
     "a host for ipc:, which is not a directory": "ipc://secret",
+    "another parameter for ipc:": "ipc:?secret=1",
+    "the name of a group for ipc:": "ipc:?group=secret",
     "an unknown parameter of aws:": "aws:us-east-1?endpont=http://secret:4566",
     "a database of a Cluster": "redis+cluster://secret@host/2",
     "a password that is not encoded": "redis+cluster://user:%secret@host",

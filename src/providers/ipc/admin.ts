@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { removeBus } from "./cleanup.ts";
+import { removeBuses } from "./cleanup.ts";
 import { countItems } from "./counts.ts";
 import type { Admin, BusInfo, Check, FunctionInfo, GroupInfo, QueueInfo, TopicInfo } from "../../provider/admin.ts";
 import { groupsOf } from "../../provider/bindings.ts";
@@ -18,6 +18,7 @@ import { EVENTS, INBOX, MQUEUE } from "./mqueues.ts";
 import { Namespace, type Settings, THREAD } from "./namespace.ts";
 import { busOf, GROUP, PATTERNS } from "./subscriptions.ts";
 import { loadPosix } from "./posix.ts";
+import { finish } from "./walk.ts";
 
 const LIMITS = "/proc/sys/fs/mqueue";
 /** The default of RLIMIT_MSGQUEUE in bytes. */
@@ -75,13 +76,19 @@ export class IpcAdmin implements Admin {
   }
 
   async topics(): Promise<TopicInfo[]> {
-    const { directories } = await this.#open();
+    const { directories, names } = await this.#open();
     const patterns = new Map<string, number>();
     for (const file of directories.list(PATTERNS)) {
       if (!this.#lives(busOf(file))) continue;
       for (const pattern of this.#text(PATTERNS, file)) patterns.set(pattern, (patterns.get(pattern) ?? 0) + 1);
     }
-    const found = this.#topicsBelow("subscribers", "");
+    const found: TopicInfo[] = [];
+    const visit = (name: string, below: readonly string[]) => {
+      const subscribers = below.filter((bus) => this.#lives(bus)).length;
+      if (subscribers > 0) found.push({ name, pattern: false, subscribers });
+    };
+    const leaf = (name: string) => names.parseBus(name) !== undefined;
+    finish(directories.walk("subscribers", { visit, leaf }));
     return [...found, ...[...patterns].map(([name, subscribers]) => ({ name, pattern: true, subscribers }))];
   }
 
@@ -125,10 +132,9 @@ export class IpcAdmin implements Admin {
 
   async *reap(): AsyncGenerator<string> {
     const namespace = await this.#open();
-    for (const bus of namespace.deadBuses()) {
-      removeBus(namespace, bus);
-      yield `bus ${bus}`;
-    }
+    const dead = namespace.deadBuses();
+    finish(removeBuses(namespace, dead));
+    for (const bus of dead) yield `bus ${bus}`;
   }
 
   close(): Promise<void> {
@@ -172,17 +178,6 @@ export class IpcAdmin implements Admin {
     } catch {
       return [];
     }
-  }
-
-  #topicsBelow(path: string, topic: string): TopicInfo[] {
-    const { directories, names } = this.#namespace!;
-    let subscribers = 0;
-    const below = directories.list(path).flatMap((name) => {
-      if (!names.parseBus(name)) return this.#topicsBelow(`${path}/${name}`, topic === "" ? name : `${topic}/${name}`);
-      if (this.#lives(name)) subscribers++;
-      return [];
-    });
-    return subscribers > 0 ? [{ name: topic, pattern: false, subscribers }, ...below] : below;
   }
 
   #lives(bus: string): boolean {

@@ -11,26 +11,98 @@ import { nameOfItem, queueDirectory } from "./items.ts";
 import { Leases } from "./leases.ts";
 import { eventsOf, inboxOf } from "./names.ts";
 import { BUSES, type Namespace, THREAD } from "./namespace.ts";
+import { advance, finish, type Steps } from "./walk.ts";
+
+/** Milliseconds between the cleanups of two other namespaces. */
+const PAUSE = 20;
+/** The largest number of steps of the cleanup of another namespace. A step makes a few system calls. */
+const STEPS = 4_096;
 
 /** Removes everything that a bus has created for itself. Its crash slot stays until the item in it was given back. */
 export function removeBus(namespace: Namespace, bus: string): void {
+  finish(removeBuses(namespace, [bus]));
+}
+
+/** Does the same for several buses, in steps: first the queues, which count towards the limits. */
+export function* removeBuses(namespace: Namespace, buses: readonly string[]): Steps {
+  if (buses.length === 0) return;
   const { directories, posix, subscriptions } = namespace;
-  const recovered = recoverItem(namespace, bus);
-  const unlinked = [eventsOf(bus), inboxOf(bus)].map((queue) => posix.unlinkQueue(queue));
-  subscriptions.removeBus(bus);
-  // the queues of another user's bus can be removed only by that user, whose cleanup needs this directory to find the bus
-  if (!recovered || unlinked.includes(-Errno.EACCES)) return;
-  const directory = namespace.busDirectory(bus);
-  directories.unlink(`${directory}/${THREAD}`); // an empty directory is removed even if no descriptor is left
-  directories.remove(directory);
-  directories.prune(BUSES);
+  const removable: string[] = [];
+  for (const bus of buses) {
+    const recovered = recoverItem(namespace, bus);
+    const unlinked = [eventsOf(bus), inboxOf(bus)].map((queue) => posix.unlinkQueue(queue));
+    // the queues of another user's bus can be removed only by that user, whose cleanup needs the directory to find the bus
+    if (recovered && !unlinked.includes(-Errno.EACCES)) removable.push(bus);
+    yield;
+  }
+  yield* subscriptions.remove(new Set(buses));
+  for (const bus of removable) {
+    const directory = namespace.busDirectory(bus);
+    directories.unlink(`${directory}/${THREAD}`); // an empty directory is removed even if no descriptor is left
+    yield* directories.walk(directory, { leaf: () => false, remove: () => true });
+    directories.prune(directory);
+  }
+}
+
+/** Removes the dead buses of a namespace, in steps. */
+export function* clean(namespace: Namespace): Steps {
+  let listed: readonly string[] = [];
+  yield* namespace.directories.walk(BUSES, { visit: (_, names) => void (listed = names), leaf: () => true });
+  const dead: string[] = [];
+  for (const bus of listed) {
+    if (namespace.gone(bus, "dead")) dead.push(bus);
+    yield;
+  }
+  yield* removeBuses(namespace, dead);
+  yield* removeBuses(namespace, yield* namespace.subscriptions.deadPymq());
+}
+
+/**
+ * The cleanup of the other namespaces of this user, which others may have filled, next to the work of a bus. No descriptor stays open
+ * between two namespaces, because the worker may be terminated then.
+ */
+export class OthersCleanup {
+  #others: Generator<Namespace>;
+  /** The time at which it continues, by `performance.now()`. */
+  #next = 0;
+
+  /** Creates the cleanup for a bus of this namespace. */
+  constructor(namespace: Namespace) {
+    this.#others = namespace.others();
+  }
+
+  /** Cleans one namespace. Returns the milliseconds until the next one: Infinity when all are done. */
+  run(): number {
+    const now = performance.now();
+    if (now >= this.#next) this.#next = this.#clean() ? performance.now() + PAUSE : Infinity;
+    return this.#next - now;
+  }
+
+  /** Cleans all that are left. */
+  finish(): void {
+    while (this.#clean());
+  }
+
+  /** Cleans a namespace, up to a limit, and ignores errors. Returns false if there is none. */
+  #clean(): boolean {
+    const { done, value: other } = this.#others.next();
+    if (done) return false;
+    try {
+      advance(clean(other), STEPS);
+    } catch {
+      // a bus of that namespace reports the error
+    } finally {
+      other.close();
+    }
+    return true;
+  }
 }
 
 /** Gives back the item in a bus's crash slot. Returns false if another process is doing so, or if its queue has no room now. */
 function recoverItem(namespace: Namespace, bus: string): boolean {
   try {
     return emptySlot(namespace, bus, ({ queue, key, message }) => {
-      if (!namespace.names.owns(queue)) return;
+      if (!namespace.names.ownsNamed(queue)) return;
       const { deliveries } = readItem(message);
       const partial = nameOfItem({ key, starts: deliveries, lease: 0, unconfirmed: false, bus });
       // the bus may have died while it wrote this file

@@ -15,6 +15,7 @@ import { check, notDirectory, notOwned, systemError } from "./errors.ts";
 import { Errno } from "./errno.ts";
 import { Listing } from "./listing.ts";
 import type { Posix, Stat } from "./posix.ts";
+import { type Steps, type Visitor, walk } from "./walk.ts";
 
 /** The number of attempts to create something in a directory that other processes remove because it is empty. */
 const ATTEMPTS = 100;
@@ -174,6 +175,11 @@ export class Directories {
       this.#posix.close(directory);
     }
     return this.#posix.removeDirectory(name, at);
+  }
+
+  /** Walks over a directory and those below it, in steps, up to the limits of {@linkcode walk}. */
+  *walk(path: string, visitor: Visitor): Steps {
+    if (yield* walk(this.#posix, this.openDirectory(path), visitor)) this.prune(path);
   }
 
   /** Returns the names in a directory; none if it does not exist. */

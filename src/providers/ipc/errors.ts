@@ -71,6 +71,12 @@ export function notOpened(what: string): BusError {
   return new ProviderError("denied", `${what}: it belongs to another user; ${ELSEWHERE}`);
 }
 
+/** Returns the error for a queue of this user that is not the namespace's: other users may use it, or must not. */
+export function notShared(what: string): BusError {
+  const whose = 'another namespace, PyMQ, or a bus with another option "group" has created it';
+  return new ProviderError("denied", `${what}: its mode or group is not that of this namespace, so ${whose}`);
+}
+
 /** Returns the error for a file or link that exists in place of a namespace's directory. */
 export function notDirectory(what: string): BusError {
   return new ProviderError("denied", `${what}: it is a file or a link, and no directory; remove it, or ${ELSEWHERE}`);

@@ -197,8 +197,8 @@ export class Files {
     }
   }
 
-  /** Returns the names in a directory that was opened to be read, or an errno. */
-  listOpen(directory: number): string[] | number {
+  /** Returns the names in a directory that was opened to be read, at most `limit` of them, or an errno. */
+  listOpen(directory: number, limit = Infinity): string[] | number {
     const { cpu, native } = this.#library;
     const buffer = this.#listing ??= new Uint8Array(LISTING_BYTES);
     const view = new DataView(buffer.buffer);
@@ -208,6 +208,7 @@ export class Files {
       if (length < 0) return length;
       if (length === 0) return names;
       for (let at = 0; at < length; at += view.getUint16(at + 16, true)) {
+        if (names.length >= limit) return names;
         const name = decoder.decode(buffer.subarray(at + 19, buffer.indexOf(0, at + 19)));
         if (name !== "." && name !== "..") names.push(name);
       }

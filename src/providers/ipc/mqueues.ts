@@ -3,12 +3,12 @@
  *
  * @module
  */
-import { check, isLimit, limitReached, notOpened, notOwned, systemError } from "./errors.ts";
-import { type Access, modes, OWNER, trusted } from "./directories.ts";
+import { check, isLimit, limitReached, notOpened, notOwned, notShared, systemError } from "./errors.ts";
+import { type Access, modes, OWNER } from "./directories.ts";
 import { Errno } from "./errno.ts";
 import { LimitedMap } from "../../internal/caches.ts";
 import { type Names, probeOf } from "./names.ts";
-import type { Posix } from "./posix.ts";
+import type { Posix, Stat } from "./posix.ts";
 
 /** The directory in which the kernel lists its queues, if it is mounted. PyMQ finds a queue by a link to its file there. */
 export const MQUEUE = "/dev/mqueue";
@@ -18,6 +18,14 @@ export interface Size {
   readonly messages: number;
   readonly size: number;
 }
+
+/**
+ * The mode bit of a queue that was created for a group and not given to it yet. Without the bit, it would be like a queue of a namespace
+ * without a group.
+ */
+const UNSHARED = 0o1000;
+/** All mode bits except those of the owner. */
+const ACCESS = 0o7077;
 
 /** The largest number of idle queues that stay open. */
 const IDLE_LIMIT = 64;
@@ -87,7 +95,9 @@ export interface OpenQueue {
 export class MessageQueues {
   #posix: Posix;
   #names: Names;
-  #access: Access;
+  readonly #group: number | undefined;
+  /** The mode of the queues of the namespace. */
+  readonly #mode: number;
   #open = new Map<string, OpenQueue>();
   /** Queue → the priority of the last message that was put to its front. */
   #first = new LimitedMap<string, number>(REMEMBERED);
@@ -95,24 +105,26 @@ export class MessageQueues {
   /** The time until which named queues have no room, by `performance.now()`. */
   #noRoomUntil = 0;
 
-  /** Creates an empty list of open queues. It opens only queues of this user or the group. */
+  /** Creates an empty list of open queues. It opens only queues with the names, the owner or group, and the mode of the namespace. */
   constructor(posix: Posix, names: Names, access: Access) {
     this.#posix = posix;
     this.#names = names;
-    this.#access = access;
+    this.#group = access.group;
+    this.#mode = modes(access).file;
   }
 
   /**
    * Returns a queue, which it opens if it is not open yet. Returns undefined if the queue does not exist. With `sizes`, a missing queue is
    * created, with the first size that the limits allow.
    *
-   * @throws {ProviderError} "denied" when it belongs to another user, "unavailable" when a limit is reached
+   * @throws {ProviderError} "denied" when it belongs to another user or namespace, "unavailable" when a limit is reached
    */
   use(name: string, sizes: readonly Size[] = []): OpenQueue | undefined {
     const known = this.#open.get(name);
     if (known) {
       known.used = performance.now();
-      if (this.exists(known)) return known;
+      const stat = this.#posix.stat(known.descriptor);
+      if (typeof stat === "object" && stat.links > 0 && this.#belongs(name, stat)) return known;
       this.#forget(known); // it was removed; another one may have its name
     }
     const descriptor = this.#openOrCreate(name, sizes);
@@ -245,7 +257,7 @@ export class MessageQueues {
 
   #openOrCreate(name: string, sizes: readonly Size[]): number | undefined {
     const what = `Cannot open ${this.#names.title(name)}`;
-    const { file: mode } = modes(this.#access);
+    if (!this.#names.owns(name)) throw notShared(what);
     for (let attempt = 0;; attempt++) {
       let descriptor = this.#posix.openQueue(name);
       if (descriptor === -Errno.EMFILE && attempt === 0) {
@@ -253,26 +265,50 @@ export class MessageQueues {
         continue;
       }
       if (descriptor === -Errno.ENOENT && sizes.length > 0) {
-        descriptor = this.#create(name, mode, sizes);
+        descriptor = this.#create(name, sizes);
         if (descriptor === -Errno.EEXIST) continue; // another process has just created it
-        return descriptor;
       }
       if (descriptor === -Errno.ENOENT) return undefined;
       if (descriptor === -Errno.EACCES) throw notOpened(what);
       check(descriptor, what);
-      const stat = this.#posix.stat(descriptor);
-      if (typeof stat === "object" && trusted(stat, this.#posix.user, this.#access)) return descriptor;
+      const stat = this.#share(descriptor);
+      if (typeof stat === "object" && this.#belongs(name, stat)) return descriptor;
       this.#posix.close(descriptor);
-      throw typeof stat === "number" ? systemError(stat, what) : notOwned(what, stat.uid);
+      if (typeof stat === "number") throw systemError(stat, what);
+      throw stat.uid === this.#posix.user ? notShared(what) : notOwned(what, stat.uid);
     }
   }
 
-  #create(name: string, mode: number, sizes: readonly Size[]): number {
+  /** Gives a queue to the group, if that has not been done: another process of this user may have created it a moment ago. */
+  #share(descriptor: number): Stat | number {
+    const stat = this.#posix.stat(descriptor);
+    if (this.#group === undefined || typeof stat === "number" || (stat.mode & UNSHARED) === 0) return stat;
+    this.#posix.share(descriptor, this.#mode, this.#group);
+    return this.#posix.stat(descriptor);
+  }
+
+  /**
+   * Returns whether a queue has the owner or group and the mode of the namespace. Its name does not show that: the names of two namespaces
+   * may be ambiguous.
+   */
+  #belongs(name: string, { uid, gid, mode }: Stat): boolean {
+    const shared = this.#group !== undefined;
+    if (shared && gid === this.#group && (mode & ACCESS) === (this.#mode & ACCESS)) return true;
+    return uid === this.#posix.user && (mode & ACCESS) === 0 && (!shared || this.#names.madeByPymq(name));
+  }
+
+  /** Returns whether an open descriptor is a queue of this namespace. */
+  owns(name: string, descriptor: number): boolean {
+    const stat = this.#posix.stat(descriptor);
+    return this.#names.owns(name) && typeof stat === "object" && this.#belongs(name, stat);
+  }
+
+  #create(name: string, sizes: readonly Size[]): number {
+    const mode = this.#mode & OWNER | (this.#group === undefined ? 0 : UNSHARED);
     const what = `Cannot create ${this.#names.title(name)}`;
     let refused = 0;
     for (const size of sizes) {
-      const descriptor = this.#posix.openQueue(name, { ...size, mode: mode & OWNER, exclusive: true });
-      if (descriptor >= 0 && this.#access.group !== undefined) this.#posix.share(descriptor, mode, this.#access.group);
+      const descriptor = this.#posix.openQueue(name, { ...size, mode, exclusive: true });
       if (descriptor >= 0 || descriptor === -Errno.EEXIST) return descriptor;
       if (descriptor === -Errno.ENOSPC) throw limitReached(what, "queues");
       check(descriptor, what, Errno.EMFILE, Errno.EINVAL);

@@ -4,7 +4,8 @@
  * Names that PyMQ supports are PyMQ's names. Any other name becomes `~` and its SHA-256: a name with a `/`, one that is longer
  * than the kernel allows, or one that would leave its directory.
  *
- * PyMQ's names are ambiguous in one case: the queue `b_c` of namespace `a` and the queue `c` of namespace `a_b` are the same.
+ * PyMQ's names are ambiguous in one case: the queue `b_c` of namespace `a` and the queue `c` of namespace `a_b` are the same. So a bus also
+ * checks whose queue it is: see `MessageQueues`.
  *
  * @module
  */
@@ -15,6 +16,8 @@ import { LimitedMap } from "../../internal/caches.ts";
 const NAME_BYTES = 255;
 /** The largest number of bytes of a topic's path in the tree: PATH_MAX (4,096), minus room for the directories above and the name below. */
 const PATH_BYTES = 3_000;
+/** The largest number of directories of a topic's path in the tree. The time to open one grows with their number. */
+export const TOPIC_LEVELS = 32;
 /** The largest number of bytes of a namespace, which leaves room for the rest of a name. */
 const NAMESPACE_BYTES = 100;
 /** The largest number of bytes of a pattern or binding. A binding has the topic twice, and the topic of a stored event has at most 48 KiB. */
@@ -22,6 +25,9 @@ export const MAX_PATTERN: number = 2 ** 17;
 
 /** The largest number of hashed names of queues that are remembered. */
 const REMEMBERED = 4_096;
+
+/** The queues that PyMQ creates for one process, without the prefix. No other namespace can have queues of these names. */
+const PYMQ_QUEUE = /^(?:\$\d{1,10}|__rpc_[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
 
 /** The suffix of a bus's inbox queue. */
 const INBOX = ".inbox";
@@ -77,10 +83,20 @@ export class Names {
     return queue.startsWith(`/${this.#prefix}`);
   }
 
+  /** Returns whether a kernel queue of this name may be a named queue of this namespace, and no queue of a bus. */
+  ownsNamed(queue: string): boolean {
+    return this.owns(queue) && !queue.startsWith(`/${this.#prefix}$`);
+  }
+
+  /** Returns whether PyMQ creates a kernel queue of this name, for one process: the queue of a bus, or that for an answer. */
+  madeByPymq(queue: string): boolean {
+    return this.owns(queue) && PYMQ_QUEUE.test(queue.slice(this.#prefix.length + 1));
+  }
+
   /** Returns the directory of a topic's subscribers. It is `shared` with PyMQ if PyMQ can name it. */
   topic(topic: string): { readonly path: string; readonly shared: boolean } {
     const segments = topic.split("/");
-    const usable = bytesOf(topic) <= PATH_BYTES &&
+    const usable = bytesOf(topic) <= PATH_BYTES && segments.length <= TOPIC_LEVELS &&
       segments.every((segment) =>
         segment !== "" && segment !== "." && segment !== ".." && bytesOf(segment) <= NAME_BYTES &&
         !segment.startsWith(`${this.#prefix}$`)

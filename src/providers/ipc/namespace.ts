@@ -8,7 +8,6 @@ import { BusError } from "../../errors.ts";
 import { DelayedItems } from "./delayed_items.ts";
 import { type Access, Directories } from "./directories.ts";
 import { Errno } from "./errno.ts";
-import { systemError } from "./errors.ts";
 import { raiseLimits } from "./limits.ts";
 import type { Listing } from "./listing.ts";
 import { MessageQueues } from "./mqueues.ts";
@@ -18,6 +17,7 @@ import { loadPosix, type Posix } from "./posix.ts";
 import { Processes } from "./processes.ts";
 import { Subscriptions } from "./subscriptions.ts";
 import { Waiting } from "./waiting.ts";
+import { finish } from "./walk.ts";
 
 /** The options of the provider, with their defaults applied. */
 export interface Settings extends Access {
@@ -115,8 +115,7 @@ export class Namespace {
   *others(): Generator<Namespace> {
     const { directory } = this.#settings;
     const listed = this.posix.list(directory, true);
-    if (typeof listed === "number") throw systemError(listed, `Cannot list ${directory}`);
-    for (const name of listed) {
+    for (const name of typeof listed === "number" ? [] : listed) {
       const path = `${directory}/${name}`;
       const stat = this.posix.stat(path);
       if (path === this.directories.root || typeof stat === "number") continue;
@@ -127,7 +126,7 @@ export class Namespace {
       try {
         other = new Namespace(this.posix, { ...this.#settings, group }, name, () => {}, SMALL_FILE);
       } catch (error) {
-        if (error instanceof BusError && error.code === "denied") continue; // it is another user's meanwhile
+        if (error instanceof BusError) continue; // it is another user's meanwhile, or cannot be opened now
         throw error;
       }
       yield other;
@@ -146,7 +145,7 @@ export class Namespace {
 
   /** Returns the buses of this namespace whose process has ended, including PyMQ's. */
   deadBuses(): string[] {
-    return [...this.dead(this.buses()), ...this.subscriptions.deadPymq()];
+    return [...this.dead(this.buses()), ...finish(this.subscriptions.deadPymq())];
   }
 
   /** Returns those of the given buses whose process has ended. */

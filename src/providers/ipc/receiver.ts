@@ -18,7 +18,7 @@ import type {
   ReceiverContext,
 } from "../../provider/provider.ts";
 import { filterKey, Router } from "../../provider/router.ts";
-import { removeBus } from "./cleanup.ts";
+import { clean, OthersCleanup, removeBus, removeBuses } from "./cleanup.ts";
 import { check, isLimit } from "./errors.ts";
 import { type Frame, readEvents, readLarge } from "./frames.ts";
 import { CrashSlot } from "./crash_slot.ts";
@@ -33,6 +33,7 @@ import { EVENTS, INBOX, type OpenQueue } from "./mqueues.ts";
 import { BUSES, Namespace, type Settings } from "./namespace.ts";
 import { ItemReceiver } from "./item_receiver.ts";
 import { Refill } from "./refill.ts";
+import { finish } from "./walk.ts";
 import { recordThread } from "./worker_thread.ts";
 
 /** Milliseconds between two checks for dead buses and for PyMQ's directory, times the number of buses. */
@@ -46,50 +47,48 @@ const READ_LIMIT = 64;
 export async function openReceiver(context: ReceiverContext): Promise<Receiver> {
   const settings = context.options as Settings;
   const namespace = await Namespace.open(settings, context.namespace, () => {}, largestText(context.maxReceive));
+  const others = new OthersCleanup(namespace);
   try {
-    removeDead(namespace);
-    for (const other of namespace.others()) {
-      try {
-        removeDead(other);
-      } finally {
-        other.close();
-      }
-    }
-    return await openWhenRoom(context, settings, namespace);
+    finish(clean(namespace));
+    return await openWhenRoom(context, namespace, others);
   } catch (error) {
     namespace.close();
     throw error;
   }
 }
 
-/** Opens a bus. If the limits leave no room for its queues, it waits a moment: others may need that room only briefly. */
-async function openWhenRoom(context: ReceiverContext, settings: Settings, namespace: Namespace): Promise<Receiver> {
+/**
+ * Opens a bus. If the limits leave no room for its queues, it cleans other namespaces, where dead buses may have queues, and waits a
+ * moment: others may need that room only briefly.
+ */
+async function openWhenRoom(
+  context: ReceiverContext,
+  namespace: Namespace,
+  others: OthersCleanup,
+): Promise<Receiver> {
   const end = performance.now() + Math.min(ROOM, context.connectTimeout / 2);
   while (true) {
     try {
-      return open(context, settings, namespace);
+      return open(context, namespace, others);
     } catch (error) {
       if (!isLimit(error) || performance.now() >= end) throw error;
     }
+    others.finish();
     await pause(spread(RETRY.prompt.min));
   }
 }
 
-function open(context: ReceiverContext, settings: Settings, namespace: Namespace): Receiver {
+function open(context: ReceiverContext, namespace: Namespace, others: OthersCleanup): Receiver {
   const eventfd = check(namespace.posix.eventfd(), "Cannot create an eventfd");
   const name = namespace.names.newBus(namespace.processes.self, eventfd);
   try {
-    return new IpcReceiver(context, settings, namespace, name, eventfd);
+    return new IpcReceiver(context, namespace, name, eventfd, others);
   } catch (error) {
     removeBus(namespace, name);
     namespace.queues.close(); // the first of its two queues counts towards the limits as long as it is open
     namespace.posix.close(eventfd);
     throw error;
   }
-}
-
-function removeDead(namespace: Namespace): void {
-  for (const bus of namespace.deadBuses()) removeBus(namespace, bus);
 }
 
 class IpcReceiver implements AskHandler, Receiver {
@@ -116,16 +115,18 @@ class IpcReceiver implements AskHandler, Receiver {
   #itemReceiver: ItemReceiver;
   #peeker: Peeker;
   #refill: Refill;
+  #others: OthersCleanup;
   #router = new Router();
   /** The functions that end the subscriptions, by the keys of the filters. */
   #unsubscribers = new Map<string, () => void>();
   #buffer: Uint8Array;
   #closing: Promise<void> | undefined;
 
-  constructor(context: ReceiverContext, settings: Settings, namespace: Namespace, name: string, eventfd: number) {
+  constructor(context: ReceiverContext, namespace: Namespace, name: string, eventfd: number, others: OthersCleanup) {
     this.inbox = name;
     this.#context = context;
     this.#namespace = namespace;
+    this.#others = others;
     const directory = namespace.busDirectory(name);
     check(namespace.directories.within(BUSES, () => namespace.directories.make(directory)), "Cannot open a bus");
     this.#events = namespace.queues.create(eventsOf(name), EVENTS);
@@ -146,10 +147,11 @@ class IpcReceiver implements AskHandler, Receiver {
       this.#leases,
       this.#crashSlot,
       this.#pollLoop,
-      settings.messageSize,
+      (context.options as Settings).messageSize,
       context.fault,
     );
     void this.#pollLoop.wait(undefined, "in", Infinity, { probe: () => this.#cleanUp() });
+    void this.#pollLoop.wait(undefined, "in", Infinity, { probe: () => this.#others.run() });
     void this.#pollLoop.wait(undefined, "in", Infinity, { probe: () => this.#refill.run() });
     this.#pollLoop.read(this.#inbox.descriptor, () => this.#readInbox());
     this.#readEvents();
@@ -250,6 +252,7 @@ class IpcReceiver implements AskHandler, Receiver {
   async #close(): Promise<void> {
     for (const end of this.#unsubscribers.values()) end();
     this.#unsubscribers.clear();
+    this.#others.finish();
     // the messages in both queues are passed on and answered; a later sender sees that its message was not read
     for (const { name } of [this.#events, this.#inbox]) this.#namespace.posix.unlinkQueue(name);
     this.#read(this.#events, (frame) => this.#emit(frame));
@@ -258,7 +261,7 @@ class IpcReceiver implements AskHandler, Receiver {
     this.#crashSlot.close();
     removeBus(this.#namespace, this.inbox);
     try {
-      removeDead(this.#namespace);
+      finish(clean(this.#namespace));
     } catch {
       // the next bus that opens or closes does it
     }
@@ -272,7 +275,7 @@ class IpcReceiver implements AskHandler, Receiver {
     let buses: readonly string[] = [];
     try {
       buses = this.#namespace.buses();
-      for (const bus of this.#namespace.dead(buses)) removeBus(this.#namespace, bus);
+      finish(removeBuses(this.#namespace, this.#namespace.dead(buses)));
       if (this.#namespace.subscriptions.discover()) {
         for (const [topic] of this.#router.filters("topics")) {
           this.#namespace.subscriptions.subscribe(topic, this.inbox);

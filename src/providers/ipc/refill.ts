@@ -54,7 +54,7 @@ export class Refill {
 
   /** Returns the milliseconds until the next pass: Infinity if there is nothing to move. */
   #pass(): number {
-    const { delayed, directories, overflow, posix } = this.#namespace;
+    const { delayed, directories, names, overflow, posix } = this.#namespace;
     const next = INTERVAL - performance.now() % INTERVAL;
     const stat = directories.stat(QUEUES);
     if (typeof stat === "number") return Infinity;
@@ -65,6 +65,7 @@ export class Refill {
     let due = Infinity;
     for (const name of this.#queues.names()) {
       const queue = `/${name}`;
+      if (!names.ownsNamed(queue)) continue; // members of the group can create directories of any name
       const wait = delayed.wait(queue);
       if (wait === 0 || overflow.any(queue)) full.push(queue);
       if (wait > 0) due = Math.min(due, wait);
@@ -90,7 +91,7 @@ export class Refill {
     try {
       open = queues.use(queue);
     } catch {
-      return; // it is another user's
+      return; // it is another user's, or another namespace's
     }
     if (!open) return;
     queues.hold(open);

@@ -217,6 +217,7 @@ class IpcSender implements Sender, QueueInspector, Waker {
   async drop(queue: string): Promise<void> {
     const { names, directories, posix, queues } = this.#namespace;
     const name = names.queue(queue);
+    queues.use(name); // "denied" if another namespace has a queue of this name
     // its directory moves away first: a bus that creates the queue again puts its files into a new one
     const aside = `queues/~${crypto.randomUUID()}`;
     const moved = directories.rename(queueDirectory(name), aside);

@@ -27,6 +27,7 @@ import { type Address, eventsOf, hashed, MAX_PATTERN, type Names } from "./names
 import type { Posix } from "./posix.ts";
 import type { Processes } from "./processes.ts";
 import { WAITING } from "./waiting.ts";
+import type { Steps } from "./walk.ts";
 
 /** The directory of the patterns and bindings. */
 export const PATTERNS = "patterns";
@@ -225,15 +226,21 @@ export class Subscriptions {
    * Returns the PyMQ buses that are gone: no process here has their pid, and a message to them has not been read. If no message waits,
    * this sends one that PyMQ ignores, so that the next call can decide.
    */
-  deadPymq(): string[] {
+  *deadPymq(): Steps<string[]> {
     const { names, posix, processes, queues } = this.#context;
-    const linked = this.#roots.flatMap((root) => this.#busesBelow(root, "subscribers"));
     const kernelQueues = posix.list(MQUEUE); // an errno where it is not mounted
-    const found = new Set(typeof kernelQueues === "number" ? linked : linked.concat(kernelQueues));
-    return [...found].filter((name) => {
+    const found = new Set(typeof kernelQueues === "number" ? [] : kernelQueues);
+    const visit = (_: string, names: readonly string[]) => names.forEach((name) => found.add(name));
+    for (const root of this.#roots) yield* root.walk("subscribers", { visit, leaf: this.#isBus });
+    const dead: string[] = [];
+    for (const name of found) {
+      yield;
       const bus = names.parseBus(name);
-      if (!bus || !bus.pymq || !processes.missing(bus)) return false;
-      if (this.#unread(name)) return true;
+      if (!bus || !bus.pymq || !processes.missing(bus)) continue;
+      if (this.#unread(name)) {
+        dead.push(name);
+        continue;
+      }
       const probe = writePymq("", "null");
       try {
         const queue = queues.use(eventsOf(name));
@@ -242,30 +249,22 @@ export class Subscriptions {
         // any user can create a queue of that name; it must not prevent the buses of this user from opening
         if (!(error instanceof BusError && error.code === "denied")) throw error;
       }
-      return false;
-    });
+    }
+    return dead;
   }
 
-  /** Removes the links and files of a bus. */
-  removeBus(bus: string): void {
+  /** Removes the links and files of buses. */
+  *remove(buses: ReadonlySet<string>): Steps {
+    const remove = (name: string) => buses.has(name);
     for (const root of this.#roots) {
-      for (const directory of ["subscribers", "topics", "servers", WAITING]) this.#removeBus(root, directory, bus);
-      for (const name of root.list(PATTERNS)) if (busOf(name) === bus) this.#unlink(root, PATTERNS, name);
+      for (const path of ["subscribers", "topics", "servers", WAITING]) {
+        yield* root.walk(path, { leaf: this.#isBus, remove });
+      }
+      yield* root.walk(PATTERNS, { leaf: () => true, remove: (name) => buses.has(busOf(name)) });
     }
   }
 
-  #removeBus(root: Directories, path: string, bus: string): void {
-    for (const name of root.list(path)) {
-      if (name === bus) this.#unlink(root, path, name);
-      else if (!this.#context.names.parseBus(name)) this.#removeBus(root, `${path}/${name}`, bus);
-    }
-  }
-
-  #busesBelow(root: Directories, path: string): string[] {
-    return root.list(path).flatMap((name) =>
-      this.#context.names.parseBus(name) ? [name] : this.#busesBelow(root, `${path}/${name}`)
-    );
-  }
+  #isBus = (name: string): boolean => this.#context.names.parseBus(name) !== undefined;
 
   /**
    * Returns whether no process reads the events of a bus. The bus may belong to a process in another pid namespace, which is not visible

@@ -80,7 +80,8 @@ export class WorkerThread {
       for (const descriptor of open) posix.close(descriptor);
       // the named queues that the worker had open
       const { names } = this.#namespace;
-      for (const descriptor of posix.openedBy(this.#thread, (queue) => names.owns(queue))) posix.close(descriptor);
+      const opened = posix.openedBy(this.#thread, (queue) => names.owns(queue));
+      for (const descriptor of opened) if (queues.owns(this.#target(descriptor), descriptor)) posix.close(descriptor);
     }
     if (this.#eventfd !== undefined) posix.close(this.#eventfd);
     this.#eventfd = undefined;

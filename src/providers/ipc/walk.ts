@@ -1,0 +1,88 @@
+/**
+ * Walks over directories that others may have filled. A walk is linear, has limits, and can be stopped.
+ *
+ * @module
+ */
+import { TOPIC_LEVELS } from "./names.ts";
+import type { Posix } from "./posix.ts";
+
+/** The largest number of names that one walk reads. It visits no further directories. */
+const NAMES = 2 ** 17;
+
+/** Work in steps: the code that runs it may stop at each `yield`. */
+export type Steps<T = void> = Generator<void, T, void>;
+
+/** The parts of a walk that differ. */
+export interface Visitor {
+  /** Called for each directory, with its path below the first one (empty for that one) and the names in it. */
+  visit?(path: string, names: readonly string[]): void;
+  /** Returns whether a name is not to be opened as a directory. */
+  leaf(name: string): boolean;
+  /** Returns whether to remove a file. A directory that is empty after that is removed too. */
+  remove?(name: string): boolean;
+}
+
+/** A directory that is being visited. */
+interface Visit {
+  readonly descriptor: number;
+  /** Its name in the directory above. */
+  readonly name: string;
+  readonly path: string;
+  /** The names that are still to be visited. */
+  readonly names: string[];
+  /** Whether something in it was removed. */
+  removed: boolean;
+}
+
+/**
+ * Walks over an open directory, which it closes, and those below it, but not through links. Each directory is opened in the one above,
+ * so that the time does not grow with the depth. Returns whether something in the first directory was removed.
+ */
+export function* walk(posix: Posix, first: number, visitor: Visitor): Steps<boolean> {
+  const visits: Visit[] = [];
+  let left = NAMES;
+  const enter = (descriptor: number, name: string, path: string) => {
+    const listed = posix.listOpen(descriptor, left);
+    const names = typeof listed === "number" ? [] : listed;
+    left -= names.length;
+    visits.push({ descriptor, name, path, names, removed: false });
+    visitor.visit?.(path, [...names]);
+  };
+  try {
+    if (first < 0) return false;
+    enter(first, "", "");
+    while (true) {
+      yield;
+      const visit = visits.at(-1)!;
+      const name = visit.names.pop();
+      if (name === undefined) {
+        visits.pop();
+        posix.close(visit.descriptor);
+        const above = visits.at(-1);
+        if (!above) return visit.removed;
+        if (visit.removed && posix.removeDirectory(visit.name, above.descriptor) === 0) above.removed = true;
+      } else if (visitor.remove?.(name) && posix.unlink(name, visit.descriptor) === 0) {
+        visit.removed = true;
+      } else if (!visitor.leaf(name) && visits.length <= TOPIC_LEVELS && left > 0) {
+        const descriptor = posix.openDirectory(name, visit.descriptor, true);
+        if (descriptor >= 0) enter(descriptor, name, visit.path === "" ? name : `${visit.path}/${name}`);
+      }
+    }
+  } finally {
+    for (const { descriptor } of visits) posix.close(descriptor);
+  }
+}
+
+/** Makes all steps. Returns their result. */
+export function finish<T>(steps: Steps<T>): T {
+  for (;;) {
+    const step = steps.next();
+    if (step.done) return step.value;
+  }
+}
+
+/** Makes at most this many steps, and ends the work. */
+export function advance(steps: Steps, count: number): void {
+  while (count-- > 0) if (steps.next().done) return;
+  steps.return();
+}
