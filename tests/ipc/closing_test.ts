@@ -170,7 +170,7 @@ describe("a closing bus", () => {
     await until("all that there is room for is sent", async () => {
       const before = blocked;
       await pause(250);
-      return before === blocked && outcomes.length === 10;
+      return before !== undefined && before === blocked && outcomes.length === 10;
     });
     const took = await timed(async () => {
       const { abandoned, clean } = await bus.close({ timeout: 1_000 });
