@@ -229,7 +229,7 @@ export class Bus extends BusEvents implements AsyncDisposable {
    * methods are served. If the class extends a class of a library, the methods of that class are served too; list the methods to avoid
    * that. A plain object serves its own functions under their keys.
    */
-  expose<O extends object>(object: O & Exposable<O>, options?: ExposeOptions): Promise<void>;
+  expose<O extends Exposable>(object: O, options?: ExposeOptions): Promise<void>;
   /** @ignore TypeScript reports the errors of the last overload, so this one describes all arguments. */
   expose<T extends string | object>(
     target: T,

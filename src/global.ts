@@ -264,7 +264,7 @@ export function expose<O extends object>(
  * Serves every method of an object as `Class.method`, where `Class` is the `static topic` of the class, or else its name. A plain object
  * serves its own functions under their keys. {@linkcode Bus.expose} has the rules.
  */
-export function expose<O extends object>(object: O & Exposable<O>, options?: ExposeOptions): Promise<void>;
+export function expose<O extends Exposable>(object: O, options?: ExposeOptions): Promise<void>;
 /** @ignore TypeScript reports the errors of the last overload, so this one describes all arguments. */
 export function expose<T extends string | object>(
   target: T,

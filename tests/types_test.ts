@@ -45,6 +45,10 @@ class Service {
   async *ticks(count: number): AsyncGenerator<Order> {
     for (let i = 0; i < count; i++) yield new Order(i);
   }
+  async _serve(bus: Bus): Promise<void> {
+    await bus.expose(this);
+    await bus.expose(this, { concurrency: 2 });
+  }
   _hidden(): void {}
 }
 
@@ -301,6 +305,9 @@ export async function calls(bus: Bus | typeof tsmq): Promise<void> {
   await bus.expose(divide);
   await bus.expose("named", (a: number) => a);
   await bus.expose(new Service());
+  await (<T extends object>(service: T) => bus.expose(service))(new Service());
+  await bus.expose({ divide });
+  await bus.expose({ divide } as Record<string, typeof divide>);
   await bus.expose(new Service(), "add");
   // @ts-expect-error no such method
   await bus.expose(new Service(), "none");

@@ -48,8 +48,8 @@ export type LastExposeArgument<T> = T extends string | Procedure ? ExposeOptions
   : T extends Fn ? undefined
   : ExposeOptions;
 
-/** Accepts an object whose methods are served. For a procedure, it is the text that the compiler shows. */
-export type Exposable<O> = O extends Procedure ? "a procedure needs a function: expose(procedure, fn)" : unknown;
+/** An object whose methods are served. A procedure is none; the compiler shows the text. */
+export type Exposable = object & { readonly "~serve"?: "a procedure needs a function: expose(procedure, fn)" };
 
 /** A function with the name under which it is served. */
 export class Exposure {

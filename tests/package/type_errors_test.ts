@@ -42,7 +42,7 @@ const CALLS: readonly (readonly [call: string, error: string])[] = [
   ["expose(length, (text) => text.length, { concurency: 1 })", typo("concurency")],
   ["expose(length)", "a procedure needs a function: expose(procedure, fn)"],
   ["expose(plain, { concurrency: 1 })", "'concurrency' does not exist in type"],
-  ['expose("divide")', "Argument of type 'string' is not assignable to parameter of type 'object'"],
+  ['expose("divide")', "Type 'string' is not assignable to type 'object'"],
   ["expose(divide, { concurency: 1 })", typo("concurency")],
   ['expose("divide", divide, { concurency: 1 })', typo("concurency")],
   ["expose(divide, {}, {})", "Argument of type '{}' is not assignable to parameter of type 'undefined'"],
