@@ -174,7 +174,7 @@ export class Deliveries {
       settling = { outcome, done };
       try {
         const valid = await settling.done;
-        watch.end(valid ? undefined : leases.reason(this.queue));
+        if (!valid) watch.end(leases.reason(this.queue));
         return valid;
       } catch (error) {
         settling = undefined; // so that the user can settle it again
@@ -220,8 +220,9 @@ export class Deliveries {
   }
 
   /** Settles a lease now or, with `soon`, together with the next request. Resolves with true if the lease was still valid. */
-  async settle(delivery: Delivery, outcome: Outcome, delay = 0, soon = false): Promise<boolean> {
+  async settle(delivery: Opened, outcome: Outcome, delay = 0, soon = false): Promise<boolean> {
     const [held] = await this.core.link.settle(this.queue, [delivery.receipt], outcome, delay, soon);
+    delivery.watch.end();
     if (held && outcome === "ack") this.core.activity.taken(this.queue);
     return held === true;
   }
@@ -339,8 +340,7 @@ export class Deliveries {
   /** Gives back an item later. If this fails, its lease expires. A closing bus has given back the items whose leases are `gone`. */
   async release(delivery: Opened, gone: boolean): Promise<void> {
     if (gone && this.core.link.leases.closing) return;
-    const outcome = delivery.started ? "nack" : "untried";
-    await this.settle(delivery, outcome, REDELIVERY_DELAY).catch(() => {});
+    await this.settle(delivery, delivery.started ? "nack" : "untried", REDELIVERY_DELAY).catch(() => {});
   }
 }
 

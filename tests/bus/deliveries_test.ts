@@ -10,7 +10,9 @@ import { Deliveries } from "../../src/queue/deliveries.ts";
 function deliveries(error?: BusError) {
   const sent: [queue: string, text: string][] = [];
   const settled: string[] = [];
+  const leases = new LostLeases();
   const core = {
+    report: () => {},
     codec: { maxBody: 100 },
     envelopes: UNSIGNED,
     sender: {
@@ -22,6 +24,7 @@ function deliveries(error?: BusError) {
       },
     },
     link: {
+      leases,
       settle: (_queue: string, _receipts: string[], outcome: string) => {
         settled.push(outcome);
         return Promise.resolve([true]);
@@ -29,12 +32,12 @@ function deliveries(error?: BusError) {
     },
     activity: { taken: () => {} },
   } as unknown as Core;
-  const watch = new LeaseWatch(new LostLeases(), "jobs", "1");
-  const move = (body: string) => {
-    const delivery = { receipt: "1", body, attempt: 1, started: false, item: "", watch };
-    return new Deliveries("jobs", undefined, core).moveToDeadLetters(delivery, false, new Error("fault"), "jobs.dead");
-  };
-  return { sent, settled, move };
+  const watch = new LeaseWatch(leases, "jobs", "1");
+  const all = new Deliveries("jobs", undefined, core);
+  const delivery = { receipt: "1", body: "", attempt: 1, started: false, item: "", watch };
+  const move = (body: string) => all.moveToDeadLetters({ ...delivery, body }, false, new Error("fault"), "jobs.dead");
+  const giveBack = () => all.giveBack(delivery, new Error("fault"));
+  return { sent, settled, move, giveBack, watch, leases };
 }
 
 describe("Deliveries", () => {
@@ -50,5 +53,12 @@ describe("Deliveries", () => {
     const { settled, move } = deliveries(new ProviderError("unavailable", "no connection"));
     await assertRejects(() => move("?"), ProviderError, "no connection");
     assertEquals(settled, []);
+  });
+
+  it("does not watch the lease of an item any more that it has given back: nothing else would end that", async () => {
+    const { settled, giveBack, watch, leases } = deliveries();
+    await giveBack();
+    leases.loseAll();
+    assertEquals([settled, watch.signal.aborted], [["untried"], false]);
   });
 });
