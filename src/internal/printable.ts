@@ -34,7 +34,7 @@ const LONGEST = 16_384;
 /** Returns a text for people. If it is too long, its middle is left out, because the reason of an error is at its end. */
 export function cut(text: string): string {
   if (text.length <= LONGEST) return text;
-  const end = LONGEST / 2;
+  const end = LONGEST / 2 - 32; // with the note, it is short enough: the message of a worker's error is cut again by main
   return `${text.slice(0, end)} … (${text.length - 2 * end} characters) … ${text.slice(-end)}`;
 }
 

@@ -7,6 +7,7 @@ import { Codec } from "../../src/codec/codec.ts";
 import { UNSIGNED } from "../../src/codec/envelope.ts";
 import { RawClient } from "../../src/conformance/raw_client.ts";
 import type { Core } from "../../src/core.ts";
+import { fromPlain, toPlain } from "../../src/errors.ts";
 import { complain } from "../../src/internal/complain.ts";
 import { ReportLimit } from "../../src/internal/report_limit.ts";
 import { textOf } from "../../src/internal/thrown.ts";
@@ -141,6 +142,13 @@ describe("reports with a name of megabytes from the wire", () => {
       assertMatch(late!, /^Cannot serve a call of "nnn[^]* … \(\d+ characters\) … n+": by this machine's clock/);
       assert(late!.length < 20_000, `an error of ${late!.length} characters`);
     }
+  });
+
+  it("say how much of it is missing, also for an error of the worker, whose message is cut on both sides", () => {
+    const { message } = new BusError("internal", NAME);
+    assertEquals(fromPlain(toPlain(new BusError("internal", NAME))).message, message);
+    const [head = "", count = "", tail = ""] = message.split(/ … \((\d+) characters\) … /);
+    assertEquals(head.length + Number(count) + tail.length, NAME.length);
   });
 });
 
