@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { existsSync, readdirSync, readlinkSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readlinkSync } from "node:fs";
 import { Bus } from "../../src/bus.ts";
 import { QueueEmptyError } from "../../src/errors.ts";
 import { writeItem } from "../../src/providers/ipc/frames.ts";
@@ -104,6 +104,10 @@ describe("processes that are killed", () => {
     const buses = await busesOf(namespace);
     assertEquals(buses.length, 1);
     await member.kill();
+    // it may have been killed just before it created a file here
+    for (const path of ["waiting/queue", `loops/${buses[0]}/empty`]) {
+      mkdirSync(`/dev/shm/${namespace}/${path}`, { recursive: true });
+    }
     const bus = await Bus.open(ipc(), { namespace: fresh() });
     await bus.close();
     assertEquals(await left(namespace, buses), []);

@@ -4,11 +4,12 @@ import { Bus } from "../../mod.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
 import { say } from "../support/peer_side.ts";
 
-const [port, namespace, where, concurrency] = JSON.parse(process.argv[2]!) as [
+const [port, namespace, where, concurrency, lease = 300] = JSON.parse(process.argv[2]!) as [
   number,
   string,
   "handled" | "read",
   number,
+  number?,
 ];
 const bus = await Bus.open(redis({ port }), { namespace });
 const die = (item: unknown) => item === "poison" && process.kill(process.pid, "SIGKILL");
@@ -19,5 +20,5 @@ const handle = (item: unknown, { attempt }: { attempt: number }) => {
 };
 const validate = (value: unknown) => ({ value: where === "read" && die(value) || value });
 const schema = { "~standard": { version: 1, vendor: "test", validate } } as const;
-bus.queue("jobs", { schema }).consume(handle, { concurrency, maxAttempts: 2, lease: 300 });
+bus.queue("jobs", { schema }).consume(handle, { concurrency, maxAttempts: 2, lease });
 say("ready");

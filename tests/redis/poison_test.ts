@@ -7,6 +7,9 @@ import { Peer } from "../support/peer.ts";
 import { RedisServer } from "../support/redis_server.ts";
 import { until } from "../support/until.ts";
 
+/** Milliseconds of a lease that has not ended when a busy machine notices that its holder has died. */
+const LEASE = 4_000;
+
 describe("Redis: poison", () => {
   const cases: Record<string, { deaths: number; letter: unknown }> = {
     handled: { deaths: 3, letter: { item: "poison", attempts: 2, unreadable: undefined } },
@@ -73,10 +76,10 @@ describe("Redis: poison", () => {
       const before = Array.from({ length: 150 }, (_, i) => i);
       const after = Array.from({ length: 50 }, (_, i) => 1_000 + i);
       for (const item of [...before, "poison", ...after]) await queue.put(item);
-      const args = [JSON.stringify([server.port, bus.namespace, "handled", 1])];
+      const args = [JSON.stringify([server.port, bus.namespace, "handled", 1, LEASE])];
       await using peer = Peer.start(new URL("poison_peer.ts", import.meta.url), { args });
       await until("it dies", () => peer.exit !== undefined);
-      const waiting = await queue.qsize();
+      const waiting = await queue.qsize(); // without the items whose leases have not ended
       const attempts = new Map<number | string, number>();
       queue.consume((item, { attempt }) => void attempts.set(item, attempt));
       await until("all are handled", () => attempts.has("poison") && after.every((item) => attempts.has(item)));

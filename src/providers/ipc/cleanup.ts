@@ -39,8 +39,7 @@ export function* removeBuses(namespace: Namespace, buses: readonly string[]): St
   for (const bus of removable) {
     const directory = namespace.busDirectory(bus);
     directories.unlink(`${directory}/${THREAD}`); // an empty directory is removed even if no descriptor is left
-    yield* directories.walk(directory, { leaf: () => false, remove: () => true });
-    directories.prune(directory);
+    yield* directories.walk(directory, { leaf: () => false, remove: () => true, prune: true });
   }
 }
 

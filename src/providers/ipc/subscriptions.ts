@@ -258,7 +258,8 @@ export class Subscriptions {
     const remove = (name: string) => buses.has(name);
     for (const root of this.#roots) {
       for (const path of ["subscribers", "topics", "servers", WAITING]) {
-        yield* root.walk(path, { leaf: this.#isBus, remove });
+        // PyMQ creates a directory of `subscribers` without an attempt to repeat that if the directory is removed before it is used
+        yield* root.walk(path, { leaf: this.#isBus, remove, prune: path !== "subscribers" });
       }
       yield* root.walk(PATTERNS, { leaf: () => true, remove: (name) => buses.has(busOf(name)) });
     }

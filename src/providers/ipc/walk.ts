@@ -20,6 +20,8 @@ export interface Visitor {
   leaf(name: string): boolean;
   /** Returns whether to remove a file. A directory that is empty after that is removed too. */
   remove?(name: string): boolean;
+  /** Whether to remove each directory that is empty: a process may have died before it created the file, or after it removed it. */
+  readonly prune?: boolean;
 }
 
 /** A directory that is being visited. */
@@ -36,7 +38,7 @@ interface Visit {
 
 /**
  * Walks over an open directory, which it closes, and those below it, but not through links. Each directory is opened in the one above,
- * so that the time does not grow with the depth. Returns whether something in the first directory was removed.
+ * so that the time does not grow with the depth. Returns whether the first directory may be empty or missing now.
  */
 export function* walk(posix: Posix, first: number, visitor: Visitor): Steps<boolean> {
   const visits: Visit[] = [];
@@ -49,7 +51,7 @@ export function* walk(posix: Posix, first: number, visitor: Visitor): Steps<bool
     visitor.visit?.(path, [...names]);
   };
   try {
-    if (first < 0) return false;
+    if (first < 0) return visitor.prune === true;
     enter(first, "", "");
     while (true) {
       yield;
@@ -59,8 +61,9 @@ export function* walk(posix: Posix, first: number, visitor: Visitor): Steps<bool
         visits.pop();
         posix.close(visit.descriptor);
         const above = visits.at(-1);
-        if (!above) return visit.removed;
-        if (visit.removed && posix.removeDirectory(visit.name, above.descriptor) === 0) above.removed = true;
+        const changed = visit.removed || visitor.prune === true;
+        if (!above) return changed;
+        if (changed && posix.removeDirectory(visit.name, above.descriptor) === 0) above.removed = true;
       } else if (visitor.remove?.(name) && posix.unlink(name, visit.descriptor) === 0) {
         visit.removed = true;
       } else if (!visitor.leaf(name) && visits.length <= TOPIC_LEVELS && left > 0) {
