@@ -6,9 +6,9 @@
 import type { Deliveries, Opened } from "./deliveries.ts";
 import { FailedAttempts, NOTHING, type Settle } from "./failed_attempts.ts";
 import type { Held } from "./lease.ts";
-import { BusError, isInterruption, TimeoutError } from "../errors.ts";
+import { BusError, type ErrorCode, isInterruption, TimeoutError } from "../errors.ts";
 import { isA, isAbort, textOf } from "../internal/thrown.ts";
-import { after, backoff as backoffAfter, pause } from "../internal/time.ts";
+import { after, backoff as backoffAfter, pause, RETRY } from "../internal/time.ts";
 import { Prefetch } from "./prefetch.ts";
 import { StallWatch } from "./stall.ts";
 import {
@@ -26,8 +26,8 @@ import { Work } from "../internal/work.ts";
 
 /** Milliseconds before a failed item is retried. They double with each attempt, from `min` to `max`. */
 const BACKOFF = { min: 100, max: 30_000 };
-/** Milliseconds before a consumer receives again after an internal error. */
-const ERROR_PAUSE = 1_000;
+/** The errors of a receive that end a consumer: no repetition can succeed. All others may pass, such as a queue that was another user's. */
+const FINAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["invalid", "unsupported", "closed"]);
 /** The largest number of items in one request. */
 const BATCH = 256;
 /**
@@ -77,7 +77,10 @@ export const CONSUME = optionNames<ConsumeOptions>({
 
 /** A running consumer. `await using` closes it. */
 export interface Consumer extends AsyncDisposable {
-  /** Resolves when the consumer has ended, with the error that ended it, if any. */
+  /**
+   * Resolves when the consumer has ended, with the error that ended it, if any. Only an error that no repetition can mend ends it ("invalid",
+   * "unsupported"); after any other error of the transport, it reports the error and receives again.
+   */
   readonly closed: Promise<BusError | undefined>;
   /**
    * Closes the consumer: it starts no more handlers, and resolves when the running handlers have finished. If a handler calls it, it does
@@ -202,6 +205,7 @@ export function consume<T>(
     }
   };
   const run = async (): Promise<BusError | undefined> => {
+    let failures = 0;
     while (!signal.aborted) {
       try {
         const free = concurrency - handlers;
@@ -224,14 +228,14 @@ export function consume<T>(
         const ahead = core.features.exactAttempts ? prefetch.room(concurrency) : 0;
         const max = Math.min(free + ahead, BATCH);
         prefetch.add(await core.link.receive(queue, { max, wait: Infinity, lease, signal }), free);
+        failures = 0;
       } catch (error) {
         if (signal.aborted) break;
         if (isInterruption(error)) continue;
         const reported = isA(error, BusError) ? error : new BusError("internal", textOf(error), { cause: error });
         core.report(reported, queue);
-        // an internal error may pass, such as another program's value under the queue's key
-        if (reported.code !== "internal") return reported;
-        await pause(ERROR_PAUSE, signal);
+        if (FINAL.has(reported.code)) return reported;
+        await pause(backoffAfter(RETRY.restore, ++failures), signal);
       }
     }
   };

@@ -48,7 +48,7 @@ async function kill(jobs: Queue<string>, ...items: string[]): Promise<void> {
 }
 
 /** An in-memory provider with a worker of the tests. */
-function by(worker: "deaf" | "doubtful" | "held_acks"): Provider {
+function by(worker: "deaf" | "doubtful" | "held_acks" | "refusing"): Provider {
   return { ...memory(), worker: new URL(`../support/workers/${worker}.ts`, import.meta.url) };
 }
 
@@ -487,5 +487,34 @@ describe("a consumer whose handlers do not end", () => {
     } finally {
       STALLED.after = before;
     }
+  });
+});
+
+describe("a consumer that the transport refuses", () => {
+  it("reports it and receives again, alone and in a group: the reason may pass, as when another user had the name", async () => {
+    await using bus = await Bus.open(by("refusing"));
+    const errors: [string, string][] = [];
+    bus.addEventListener("error", ({ error, topic }) => errors.push([topic, (error as BusError).code]));
+    const handled: unknown[] = [];
+    const consumer = bus.queue("taken").consume((item) => void handled.push(item));
+    const member = bus.subscribe("taken", (event) => void handled.push(event), { group: "g" });
+    let ended = false;
+    for (const { closed } of [consumer, member]) closed.then(() => ended = true);
+    await member.ready;
+    await bus.queue("taken").put("item");
+    await bus.publish("event", "taken");
+    await until("both are handled", () => handled.length === 2);
+    assertEquals([handled.sort(), ended], [["event", "item"], false]);
+    for (const name of ["taken", "taken@g"]) {
+      assertEquals(errors.filter(([of]) => of === name).map(([, code]) => code), ["denied", "denied", "denied"]);
+    }
+  });
+
+  it("ends if no repetition can succeed", async () => {
+    await using bus = await Bus.open(by("refusing"));
+    const errors: string[] = [];
+    bus.addEventListener("error", (event) => errors.push((event.error as BusError).code));
+    assertEquals((await bus.queue("odd").consume(() => {}).closed)?.code, "unsupported");
+    assertEquals(errors, ["unsupported"]);
   });
 });

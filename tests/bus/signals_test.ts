@@ -34,7 +34,7 @@ describe("a signal that is shared", () => {
     },
     "subscriptions that the transport refused": (bus) => bus.subscribe("secret", () => {}, { signal }).closed,
     "consumers that were closed": (bus) => bus.queue("queue").consume(() => {}, { signal }).close(),
-    "consumers that ended by an error": (bus) => bus.queue("secret").consume(() => {}, { signal }).closed,
+    "consumers that ended by an error": (bus) => bus.queue("odd").consume(() => {}, { signal }).closed,
     "consumers whose queue handle was closed": async (bus) => {
       const queue = bus.queue("queue");
       const { closed } = queue.consume(() => {}, { signal });
