@@ -173,6 +173,25 @@ describe("tsmq doctor redis:", () => {
     });
   }
 
+  it("advises rules that mean a namespace literally", async () => {
+    await using server = await RedisServer.start();
+    await server.run("acl", "setuser", user, "on", ">secret", "+@all", "resetkeys", "resetchannels");
+    const { checks } = await diagnose(`redis://${user}:secret@127.0.0.1:${server.port}`, ["-n", "s*'[h]?\\"]);
+    const mend = checks.map(({ mend = "" }) => mend).join("\n");
+    assertMatch(mend, /'~__eventbus:s\\\*\\'\\\[h\\\]\\\?\\\\:\*' /);
+    const rules = [...mend.matchAll(/'([~&](?:[^'\\]|\\.)+)'/g)].map(([, rule]) => rule!.replaceAll("\\'", "'"));
+    await server.run("acl", "setuser", user, ...rules);
+    const client = new Redis({ port: server.port, username: user, password: "secret" });
+    try {
+      assertEquals(await client.type("__eventbus:s*'[h]?\\:jobs"), "none");
+      for (const key of ["__eventbus:shop'hop\\:jobs", "__eventbus:s*'hx\\:jobs"]) {
+        await assertRejects(() => client.type(key), Error, "NOPERM");
+      }
+    } finally {
+      client.disconnect();
+    }
+  });
+
   it("advises rules that allow one namespace, and no other", async () => {
     await using server = await RedisServer.start();
     await server.run("acl", "setuser", user, "on", ">secret", "+@all", "resetkeys", "resetchannels");

@@ -12,7 +12,7 @@ import type { ClusterClient } from "./cluster.ts";
 import type { Connection } from "./connection.ts";
 import { checkInfo } from "./checks_info.ts";
 import { LONGEST } from "./lua.ts";
-import type { Names } from "./names.ts";
+import { escapeGlob, type Names } from "./names.ts";
 import type { Settings } from "./settings.ts";
 import { Queues } from "./queues.ts";
 import { Registry, servers } from "./registry.ts";
@@ -222,7 +222,7 @@ function singleServerProbes(channel: string): Probe[] {
 /** Returns the ACL rules that allow what an error message refused, in this namespace only. They are those of docs/redis.md. */
 function rulesFor(message: string, namespace: string): string[] {
   const command = /'([\w|]+)' command/i.exec(message);
-  const own = `__eventbus:${namespace}:*'`;
+  const own = `__eventbus:${escapeGlob(namespace).replaceAll("'", "\\'")}:*'`; // quoted for redis-cli
   if (/channel/i.test(message)) return [`'&${own}`, `'&__tsmq:inbox:${own}`, "'&__redis__:invalidate'"];
   if (/\bkeys?\b/i.test(message)) {
     return [`'~${own}`, `'~__tsmq:{${own}`, `'~__tsmq:servers:${own}`, `'~__tsmq:bindings:${own}`];
