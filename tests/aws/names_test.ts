@@ -1,5 +1,6 @@
-import { assertEquals, assertMatch, assertNotEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertNotEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { policyOf } from "../../src/providers/aws/bus_queue.ts";
 import { escapeName, Names, unescapeName } from "../../src/providers/aws/names.ts";
 
 const global = new Names("global");
@@ -78,6 +79,24 @@ describe("names", () => {
     assertEquals(global.queue("a/b.fifo"), "a_FWS_b.fifo");
     assertEquals(global.queue(".fifo"), "_DOT_fifo");
     assertEquals(new Names("shop").queue("jobs"), "_NS_shop_NS_jobs");
+  });
+
+  it("no name of `global` begins as those of the other namespaces do, and its policies refuse these", () => {
+    for (const name of ["_NS_", "_NS_shop_NS_jobs", "_", "_NS_" + "x".repeat(300)]) {
+      assert(!global.topic(name).startsWith("_NS_"), global.topic(name));
+      assert(!global.queue(name).startsWith("_NS_"), global.queue(name));
+    }
+    const arn = "arn:aws:sns:eu-central-1:123456789012:";
+    const topics = (names: Names) => Array.from({ length: 200 }, (_, i) => arn + names.topic(`orders/created/${i}`));
+    const conditions = (names: Names) =>
+      JSON.parse(policyOf("queue", topics(names), arn, names.prefix)).Statement.map((each: { Condition: unknown }) =>
+        each.Condition
+      );
+    assertEquals(conditions(global), [{
+      ArnLike: { "aws:SourceArn": `${arn}*` },
+      ArnNotLike: { "aws:SourceArn": `${arn}_NS_*` },
+    }]);
+    assertEquals(conditions(new Names("shop")), [{ ArnLike: { "aws:SourceArn": `${arn}_NS_shop_NS_*` } }]);
   });
 
   it("queue() never gives a queue the name of a bus's own", () => {

@@ -92,7 +92,7 @@ export class Bindings implements Binder {
   #allow({ topic }: TopicFilter, queue: string): Promise<unknown> {
     const { topicArn } = this.#bus.arns;
     const topics = [this.#names.topic(topic), this.#names.all].map((name) => topicArn + name);
-    const Attributes = { Policy: policyOf(this.#arnOf(queue), topics, topicArn + this.#names.prefix) };
+    const Attributes = { Policy: policyOf(this.#arnOf(queue), topics, topicArn, this.#names.prefix) };
     return this.#client.call(
       `let topics send to queue "${queue}"`,
       (http) =>

@@ -16,6 +16,7 @@ import { type AwsClient, REPEATABLE, retryNewQueue } from "./client.ts";
 import { noQueue } from "./errors.ts";
 import { type Arns, arnsOf } from "./arns.ts";
 import { writeOrigin } from "./origin_tag.ts";
+import { NAMESPACE } from "./names.ts";
 import { LEASE_TAG } from "./registry.ts";
 
 /** Seconds until SQS redelivers a message that was not deleted, for example because the connection broke. */
@@ -172,7 +173,7 @@ export class BusQueue {
   }
 
   async #set(): Promise<void> {
-    const Policy = policyOf(this.arn, [...this.#topics], this.arns.topicArn + this.#prefix);
+    const Policy = policyOf(this.arn, [...this.#topics], this.arns.topicArn, this.#prefix);
     const created = this.#created;
     if (this.#topics.size === 0 || Policy === created.policy) return;
     const command = new SetQueueAttributesCommand({ QueueUrl: this.url, Attributes: { Policy } });
@@ -221,10 +222,16 @@ function tagsOf(until: number): Record<string, string> {
   return { [LEASE_TAG]: String(Math.ceil(until)) };
 }
 
-/** Allows exactly these topics to send. If their ARNs do not fit into a policy, it allows all topics whose ARNs begin with `prefix`. */
-export function policyOf(queueArn: string, topicArns: readonly string[], prefix: string): string {
+/**
+ * Allows exactly these topics to send. If their ARNs do not fit into a policy, it allows all topics of the namespace. Where their names have
+ * no prefix, these are all topics of the account, except those of other namespaces.
+ */
+export function policyOf(queueArn: string, topicArns: readonly string[], topicArn: string, prefix: string): string {
   const exact = policyWith(queueArn, { ArnEquals: { "aws:SourceArn": topicArns } });
-  return exact.length <= MAX_POLICY ? exact : policyWith(queueArn, { ArnLike: { "aws:SourceArn": `${prefix}*` } });
+  if (exact.length <= MAX_POLICY) return exact;
+  const like = { ArnLike: { "aws:SourceArn": `${topicArn}${prefix}*` } };
+  const others = { ArnNotLike: { "aws:SourceArn": `${topicArn}${NAMESPACE}*` } };
+  return policyWith(queueArn, prefix === "" ? { ...like, ...others } : like);
 }
 
 function policyWith(Resource: string, Condition: object): string {

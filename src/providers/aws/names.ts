@@ -30,8 +30,8 @@ const QUEUE_LENGTH = 80;
 const FIFO = ".fifo";
 /** The namespace whose names have no prefix, as in PyMQ. */
 const PYMQ_NAMESPACE = "global";
-/** The marker on both sides of the namespace. */
-const NAMESPACE = "_NS_";
+/** The marker on both sides of the namespace. No name of PyMQ's namespace begins with it. */
+export const NAMESPACE = "_NS_";
 /** The marker of the registry topic of a function, to which its servers also subscribe. */
 const REGISTRY = "_RPC_";
 /** The topic that receives every event of the namespace while there are pattern subscriptions. */
