@@ -1,10 +1,10 @@
 /** The texts of bindings, the topics in front of stored events, and what a publisher puts. */
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { ProviderError } from "../mod.ts";
+import { BusError, ProviderError } from "../mod.ts";
 import { TOPIC, topicIn, withTopic } from "../src/codec/headers.ts";
 import { readItem, write } from "../src/providers/aws/message.ts";
-import { BoundQueues, writeBinding } from "../src/provider/bindings.ts";
+import { BoundQueues, MAX_BINDINGS, MAX_QUEUES, MAX_TOTAL, writeBinding } from "../src/provider/bindings.ts";
 import { GroupPuts } from "../src/provider/group_puts.ts";
 import { readTopic, writeTopic } from "../src/provider/topic_mark.ts";
 
@@ -30,6 +30,19 @@ describe("bindings", () => {
     const bound = new BoundQueues(["", "=", "\0", "=a", "=\0q", "=a\0", "?a\0q", "a\0q"]);
     assertEquals(bound.empty, true);
     assertEquals(bound.queuesOf("a"), new Map());
+  });
+
+  it("are compared with a topic in a limited number of steps, which suffices for as many as may exist", () => {
+    const topic = "orders/created/eu-central-1/customer-1234567";
+    const usual = Array.from({ length: MAX_BINDINGS }, (_, i) => writeBinding(globbed(`*/[a-z]*/customer-${i}*`), "q"));
+    assertEquals(new BoundQueues(usual).queuesOf(topic).size, 1);
+    for (const part of ["!", "\\q", "a-b"]) {
+      const hostile = Array.from({ length: MAX_TOTAL / 4_096 }, (_, i) => {
+        return writeBinding(globbed(`*[^${part.repeat(4_000 / part.length)}${i}]~`), "q");
+      });
+      const error = assertThrows(() => new BoundQueues(hostile).queuesOf(topic), BusError, "takes too long");
+      assertEquals(error.code, "busy");
+    }
   });
 });
 
@@ -61,6 +74,34 @@ describe("the topic in front of an event", () => {
 });
 
 describe("a publisher", () => {
+  it("puts an event into at most 256 queues, and makes no copies of a large event for many", async () => {
+    let put = 0;
+    let bound = MAX_QUEUES;
+    const puts = () =>
+      new GroupPuts({
+        read: () => Promise.resolve(Array.from({ length: bound }, (_, i) => writeBinding(exact("a"), `a@${i}`))),
+        put: () => Promise.resolve(put++),
+      });
+    await puts().begin("a", "{}").finish();
+    assertEquals(put, MAX_QUEUES);
+    const large = "x".repeat(2 ** 19 + 1);
+    const tooLarge = await assertRejects(
+      () => puts().begin("a", large).finish(),
+      BusError,
+      'Cannot publish to "a": it has',
+    );
+    bound++;
+    const busy = await assertRejects(
+      () => puts().begin("a", "{}").finish(),
+      BusError,
+      'Cannot publish to "a": 257 queues',
+    );
+    assertEquals([tooLarge.code, busy.code, put], ["too_large", "busy", MAX_QUEUES]);
+    bound = 1;
+    await puts().begin("a", large).finish();
+    assertEquals(put, MAX_QUEUES + 1);
+  });
+
   it("puts events in their order, though the first ones wait for the bindings, and reads them once", async () => {
     const put: string[] = [];
     const read = Promise.withResolvers<string[]>();

@@ -3,11 +3,22 @@
  *
  * @module
  */
-import { ProviderError } from "../errors.ts";
-import { glob } from "./glob.ts";
+import { BusError, ProviderError } from "../errors.ts";
+import { glob, type Steps } from "./glob.ts";
 import type { GroupInfo } from "./admin.ts";
 import type { TopicFilter } from "./parts.ts";
 import { groupQueue } from "./queue_names.ts";
+
+/** The largest number of bindings of a namespace. With more, publishers reject, because leaving some out would lose events. */
+export const MAX_BINDINGS = 10_000;
+/** The largest number of bytes of all bindings of a namespace. */
+export const MAX_TOTAL: number = 2 ** 20;
+/** The largest number of queues that an event is put into. */
+export const MAX_QUEUES = 256;
+/** The largest number of characters of all copies of an event. Its publisher makes them at once, which takes several times as many bytes. */
+const MAX_COPIED = 2 ** 27;
+/** The largest number of steps in which an event's topic is compared with all patterns: about 20 ms. */
+export const MAX_STEPS: number = 2 ** 22;
 
 /** Separates the topic from the queue. No topic contains it. */
 const SEPARATOR = "\0";
@@ -31,6 +42,36 @@ export function checkBytes(text: string, limit: number, doing: string): Uint8Arr
   );
 }
 
+/** Returns the error for more bindings than the limits allow. `where` has them. */
+export function tooMany(doing: string, where: string, total: number): BusError {
+  return new BusError(
+    "busy",
+    `Cannot ${doing}: ${where} has ${total} bindings of groups, and the limits are ${MAX_BINDINGS} and ${MAX_TOTAL} bytes. ${REMEDY}`,
+  );
+}
+const REMEDY =
+  "Free the groups that are no longer needed (tsmq groups free <url> <target> <group>), and remove bindings " +
+  "that tsmq has not written";
+
+/**
+ * Throws if an event would be put into too many queues: everyone who may write to the transport can bind queues.
+ *
+ * @throws {BusError} "busy", or "too_large" if a smaller event could be put into them
+ */
+export function checkCopies(queues: number, body: string): void {
+  const doing = "Cannot publish an event";
+  if (queues > MAX_QUEUES) {
+    throw new BusError(
+      "busy",
+      `${doing}: ${queues} queues of groups are bound to its topic, and the limit is ${MAX_QUEUES}. ${REMEDY}`,
+    );
+  }
+  if (queues < 2 || queues * body.length <= MAX_COPIED) return;
+  const sizes =
+    `it has ${body.length} characters and ${queues} groups, and the limit for all copies is ${MAX_COPIED} characters`;
+  throw new ProviderError("too_large", `${doing}: ${sizes}`);
+}
+
 /** Reads the text of a binding. Returns undefined for any other text. */
 function readBinding(binding: string): (TopicFilter & { readonly queue: string }) | undefined {
   const at = binding.indexOf(SEPARATOR);
@@ -50,7 +91,7 @@ export function groupsOf(bindings: Iterable<string>): GroupInfo[] {
 
 /** A queue that is bound to a pattern. */
 interface BoundPattern {
-  readonly matches: (topic: string) => boolean;
+  readonly matches: (topic: string, steps: Steps) => boolean;
   readonly queue: string;
 }
 
@@ -77,10 +118,20 @@ export class BoundQueues {
     return this.#topics.size + this.#patterns.size === 0;
   }
 
-  /** Returns the queues that are bound to a topic. The value is true if their items must contain the topic, because a pattern matched. */
-  queuesOf(topic: string): Map<string, boolean> {
+  /**
+   * Returns the queues that are bound to a topic. The value is true if their items must contain the topic, because a pattern matched.
+   *
+   * @throws {BusError} "busy" if the comparison with all patterns takes more steps than are left
+   */
+  queuesOf(topic: string, steps: Steps = { left: MAX_STEPS }): Map<string, boolean> {
     const queues = new Map<string, boolean>();
-    for (const { matches, queue } of this.#patterns.values()) if (matches(topic)) queues.set(queue, true);
+    for (const { matches, queue } of this.#patterns.values()) if (matches(topic, steps)) queues.set(queue, true);
+    if (steps.left < 0) {
+      throw new BusError(
+        "busy",
+        `Cannot publish an event: comparing its topic with all patterns takes too long. ${REMEDY}`,
+      );
+    }
     for (const queue of this.#topics.get(topic) ?? []) queues.set(queue, false);
     return queues;
   }

@@ -5,6 +5,13 @@
  * @module
  */
 
+/** The steps that comparisons may still take together: other programs may write many patterns, and each of any cost. */
+export interface Steps {
+  /** Their number. It is negative once a comparison needed more, whose result is then `false`. */
+  left: number;
+}
+const UNLIMITED: Steps = { left: Infinity };
+
 /** The number of bytes that become characters at once: one at a time takes seconds for a long text. */
 const PART = 4_096;
 const [STAR, ANY, OPEN, CLOSE, NOT, TO, ESCAPE] = [..."*?[]^-\\"].map((each) => each.charCodeAt(0));
@@ -12,11 +19,11 @@ const [STAR, ANY, OPEN, CLOSE, NOT, TO, ESCAPE] = [..."*?[]^-\\"].map((each) => 
 /**
  * Returns the matcher of a pattern: `*` (also matches `/`), `?`, `[abc]`, `[a-z]`, `[^x]`, and `\` to escape the next character. Every
  * string is a pattern. A character class that is not closed ends with the pattern. A match takes at most (length of the pattern) × (length
- * of the topic) steps.
+ * of the topic) steps, and no more than are left.
  */
-export function glob(pattern: string): (topic: string) => boolean {
+export function glob(pattern: string): (topic: string, steps?: Steps) => boolean {
   const bytes = bytesOf(pattern);
-  return (topic) => matches(bytes, bytesOf(topic));
+  return (topic, steps = UNLIMITED) => matches(bytes, bytesOf(topic), steps);
 }
 
 /** Returns the UTF-8 bytes of a text, each as one character. */
@@ -32,7 +39,7 @@ function bytesOf(text: string): string {
  * Matches a topic. It only ever extends the match of the last `*`, because the earlier ones need not match more. The pattern is not
  * compiled: other programs may write many patterns, and compiled classes have up to 50 times their length.
  */
-function matches(pattern: string, topic: string): boolean {
+function matches(pattern: string, topic: string, steps: Steps): boolean {
   let next = 0;
   let at = 0;
   let afterStar = -1;
@@ -41,7 +48,13 @@ function matches(pattern: string, topic: string): boolean {
     if (pattern.charCodeAt(next) === STAR) {
       afterStar = ++next;
       resume = at;
-    } else if (next < pattern.length && accepts(pattern, next, topic.charCodeAt(at))) {
+      continue;
+    }
+    end = next + 1;
+    const accepted = next < pattern.length && accepts(pattern, next, topic.charCodeAt(at));
+    steps.left -= end - next; // a class takes a step for each of its characters
+    if (steps.left < 0) return false;
+    if (accepted) {
       next = end;
       at++;
     } else if (afterStar >= 0) {

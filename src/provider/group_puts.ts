@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { BoundQueues } from "./bindings.ts";
+import { BoundQueues, checkCopies } from "./bindings.ts";
 import { inWords } from "../errors.ts";
 import { writeTopic } from "./topic_mark.ts";
 
@@ -92,11 +92,13 @@ export class GroupPuts {
   }
 
   /** Puts an event into the queues that are bound to its topic, except those in `stored`. */
-  #put(topic: string, body: string, { bound, fault }: CachedBindings, stored: Set<string>): Promise<unknown> {
-    if (fault) return Promise.reject(fault);
-    if (bound.empty) return Promise.resolve();
-    const missing = [...bound.queuesOf(topic)].filter(([queue]) => !stored.has(queue));
-    return Promise.all(missing.map(async ([queue, marked]) => {
+  async #put(topic: string, body: string, { bound, fault }: CachedBindings, stored: Set<string>): Promise<void> {
+    if (fault) throw fault;
+    if (bound.empty) return;
+    const queues = bound.queuesOf(topic);
+    checkCopies(queues.size, body);
+    const missing = [...queues].filter(([queue]) => !stored.has(queue));
+    await Promise.all(missing.map(async ([queue, marked]) => {
       stored.add(queue);
       return await this.#queues.put(queue, writeTopic(body, marked ? topic : undefined));
     }));

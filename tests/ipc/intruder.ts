@@ -24,7 +24,7 @@ const acts: Record<string, () => void> = {
   /** Binds a queue to a topic. */
   bind() {
     directories.within("loops", () => directories.make(namespace.busDirectory(bus)));
-    subscriptions.bind({ topic: args[0]!, pattern: false }, args[1]!, namespace.busDirectory(bus));
+    subscriptions.patterns.bind({ topic: args[0]!, pattern: false }, args[1]!, namespace.busDirectory(bus));
     directories.prune(namespace.busDirectory(bus));
   },
   /** Creates a directory this many levels deep. */

@@ -1,10 +1,13 @@
 // run: kernel-queues
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { readdirSync, writeFileSync } from "node:fs";
+import { readdirSync, rmSync, writeFileSync } from "node:fs";
+import { BusError } from "../../mod.ts";
+import { MAX_BINDINGS, writeBinding } from "../../src/provider/bindings.ts";
 import { Bus } from "../../src/bus.ts";
 import { readEvents, readLarge } from "../../src/providers/ipc/frames.ts";
-import { eventsOf } from "../../src/providers/ipc/names.ts";
+import { eventsOf, hashed } from "../../src/providers/ipc/names.ts";
+import { GROUP, PATTERNS } from "../../src/providers/ipc/patterns.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
 import { Peer, there } from "../support/peer.ts";
@@ -88,7 +91,7 @@ describe("the file of a pattern that cannot be read", () => {
   it("is read again when it has changed, and not at each publish", async () => {
     using other = await HandmadeBus.open(fresh());
     const { busName, internals: { bodyFiles, directories, subscriptions } } = other;
-    subscriptions.subscribePattern("t*", busName);
+    subscriptions.patterns.subscribe("t*", busName);
     const path = directories.path(`patterns/${directories.list("patterns")[0]}`);
     const reached = () => subscriptions.route("topic").destinations.length;
     writeFileSync(path, ""); // as while it is being written
@@ -105,7 +108,47 @@ describe("the file of a pattern that cannot be read", () => {
     writeFileSync(path, "t*");
     for (let i = 0; i < 10; i++) assertEquals(reached(), 1);
     assertEquals(reads, 1);
-    subscriptions.unsubscribePattern("t*", busName);
+    subscriptions.patterns.unsubscribe("t*", busName);
+  });
+});
+
+describe("many bindings of groups, which another member of the group has written", () => {
+  it("are not read: publishes and further groups are refused until they are removed", async () => {
+    using other = await HandmadeBus.open(fresh());
+    const { busName, internals } = other;
+    const { bodyFiles, directories, subscriptions } = internals;
+    const bind = (topic: string) => {
+      subscriptions.patterns.bind({ topic, pattern: false }, "queue", internals.busDirectory(busName));
+    };
+    bind("topic");
+    const path = directories.path(PATTERNS);
+    const write = (binding: string) => writeFileSync(`${path}/${GROUP}${hashed(binding)}`, binding);
+    const reads = [0];
+    const readFile = bodyFiles.readFile.bind(bodyFiles);
+    bodyFiles.readFile = (...file) => {
+      reads[0]!++;
+      return readFile(...file);
+    };
+    const floods: [files: number, read: number, binding: (i: number) => string][] = [
+      [MAX_BINDINGS, 0, (i) => writeBinding({ topic: `many${i}`, pattern: false }, "q")],
+      [20, 9, (i) => writeBinding({ topic: `${i}${"x".repeat(120_000)}`, pattern: true }, "q")],
+    ];
+    for (const [files, read, binding] of floods) {
+      const before = readdirSync(path);
+      for (let i = 0; i < files; i++) write(binding(i));
+      await pause(50); // names that have just changed are listed again
+      reads[0] = 0;
+      for (const act of [() => void subscriptions.route("topic"), () => bind("another")]) {
+        const error = assertThrows(act, BusError, `has ${files + 1} bindings of groups`);
+        assertEquals(error.code, "busy");
+      }
+      bind("topic"); // is bound already
+      assertEquals(reads[0], read);
+      for (const file of readdirSync(path)) if (!before.includes(file)) rmSync(`${path}/${file}`);
+      await pause(50);
+      assertEquals([...subscriptions.route("topic").queues], [["queue", false]]);
+    }
+    subscriptions.patterns.unbind({ topic: "topic", pattern: false }, "queue");
   });
 });
 

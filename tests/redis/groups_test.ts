@@ -2,8 +2,8 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Bus, BusError } from "../../mod.ts";
-import { writeBinding } from "../../src/provider/bindings.ts";
-import { MAX_BINDINGS, MAX_BYTES, MAX_TOTAL } from "../../src/providers/redis/bindings.ts";
+import { MAX_BINDINGS, MAX_TOTAL, writeBinding } from "../../src/provider/bindings.ts";
+import { MAX_BYTES } from "../../src/providers/redis/bindings.ts";
 import { Names } from "../../src/providers/redis/names.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
 import { RedisServer } from "../support/redis_server.ts";

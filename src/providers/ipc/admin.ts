@@ -16,7 +16,7 @@ import { eventsOf, hashed, inboxOf } from "./names.ts";
 import { type Raised, raiseLimits } from "./limits.ts";
 import { EVENTS, INBOX, MQUEUE } from "./mqueues.ts";
 import { Namespace, type Settings, THREAD } from "./namespace.ts";
-import { busOf, GROUP, PATTERNS } from "./subscriptions.ts";
+import { busOf, GROUP, PATTERNS } from "./patterns.ts";
 import { loadPosix } from "./posix.ts";
 import { finish } from "./walk.ts";
 

@@ -98,10 +98,10 @@ class IpcReceiver implements AskHandler, Receiver {
     // deno-lint-ignore require-await
     bind: async (filter, queue) => {
       const { subscriptions } = this.#namespace;
-      subscriptions.bind(filter, queue, this.#namespace.busDirectory(this.inbox));
+      subscriptions.patterns.bind(filter, queue, this.#namespace.busDirectory(this.inbox));
     },
     // deno-lint-ignore require-await
-    unbind: async (filter, queue) => this.#namespace.subscriptions.unbind(filter, queue),
+    unbind: async (filter, queue) => this.#namespace.subscriptions.patterns.unbind(filter, queue),
   };
   #context: ReceiverContext;
   #namespace: Namespace;
@@ -164,13 +164,13 @@ class IpcReceiver implements AskHandler, Receiver {
     if (this.#closing) throw new ClosedError();
     const { topic, pattern, serves } = filter;
     const { subscriptions } = this.#namespace;
-    if (pattern) subscriptions.subscribePattern(topic, this.inbox);
+    if (pattern) subscriptions.patterns.subscribe(topic, this.inbox);
     else subscriptions.subscribe(topic, this.inbox);
     const remove = this.#router.add(filter, emit);
     const end = () => {
       if (serves) subscriptions.unregister(topic, this.inbox);
       if (!remove()) return;
-      if (pattern) subscriptions.unsubscribePattern(topic, this.inbox);
+      if (pattern) subscriptions.patterns.unsubscribe(topic, this.inbox);
       else subscriptions.unsubscribe(topic, this.inbox);
     };
     this.#unsubscribers.set(filterKey(filter), end);

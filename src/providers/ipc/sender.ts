@@ -5,6 +5,7 @@
  */
 import { ClosedError, inWords } from "../../errors.ts";
 import { PendingWork } from "../../internal/pending_work.ts";
+import { checkCopies } from "../../provider/bindings.ts";
 import { writeTopic } from "../../provider/topic_mark.ts";
 import type {
   QueueInspector,
@@ -129,6 +130,7 @@ class IpcSender implements Sender, QueueInspector, Waker {
     let route: Route;
     try {
       route = this.#route(topic);
+      checkCopies(route.queues.size, body);
     } catch (error) {
       return Promise.reject(inWords(`publish to "${topic}"`, error));
     }

@@ -13,9 +13,6 @@
  */
 import { BusError } from "../../errors.ts";
 import { LimitedMap } from "../../internal/caches.ts";
-import { BoundQueues, checkBytes, writeBinding } from "../../provider/bindings.ts";
-import { glob } from "../../provider/glob.ts";
-import type { TopicFilter } from "../../provider/provider.ts";
 import type { BodyFiles } from "./body_files.ts";
 import type { Directories } from "./directories.ts";
 import { Errno } from "./errno.ts";
@@ -23,16 +20,13 @@ import { check } from "./errors.ts";
 import { writePymq } from "./frames.ts";
 import type { Listing } from "./listing.ts";
 import { type MessageQueues, MQUEUE } from "./mqueues.ts";
-import { type Address, eventsOf, hashed, MAX_PATTERN, type Names } from "./names.ts";
+import { type Address, eventsOf, type Names } from "./names.ts";
+import { busOf, PATTERNS, Patterns } from "./patterns.ts";
 import type { Posix } from "./posix.ts";
 import type { Processes } from "./processes.ts";
 import { WAITING } from "./waiting.ts";
 import type { Steps } from "./walk.ts";
 
-/** The directory of the patterns and bindings. */
-export const PATTERNS = "patterns";
-/** The prefix of the name of a binding's file, in place of a bus. Versions without groups ignore such files. */
-export const GROUP = "group";
 /** Milliseconds for which a route is cached before its subscribers' processes are checked again. */
 const ROUTE_CACHED = 250;
 /** Milliseconds after which an unread message to PyMQ shows that its reader is gone. */
@@ -63,15 +57,10 @@ interface CachedRoute extends Route {
   readonly directories: readonly Listing[];
   /** The names that the directories contained. */
   readonly names: readonly (readonly string[])[];
-  readonly patterns: readonly string[];
+  /** The state of the patterns, as {@linkcode Patterns.read} returned it. */
+  readonly patterns: number;
   /** The time when the processes were last checked, by `performance.now()`. */
   readonly checked: number;
-}
-
-/** A pattern that a bus subscribes to. */
-interface Pattern {
-  readonly bus: string;
-  readonly matches: (topic: string) => boolean;
 }
 
 /** The parts of a namespace that {@linkcode Subscriptions} uses. */
@@ -87,20 +76,13 @@ export interface SubscriptionsContext {
 
 /** The subscriptions and servers of a namespace. */
 export class Subscriptions {
+  /** The patterns of the buses, and the bindings of the groups. */
+  readonly patterns: Patterns;
   #context: SubscriptionsContext;
   #onDead: (bus: string) => void;
   /** The directory of the namespace, and PyMQ's if it is another one. */
   #roots: readonly Directories[];
   #rootsRead = performance.now();
-  #patternFiles: Listing;
-  /** The names of the pattern files that were read last. */
-  #patternNames: readonly string[] = [];
-  /** The states of the pattern files that could not be read. They are read again when they change: they may still be written. */
-  #unreadable = new Map<string, string>();
-  #patterns = new Map<string, Pattern>();
-  /** The bindings of the groups, by the names of their files. */
-  #bindings = new Map<string, string>();
-  #bound = new BoundQueues([]);
   #routes = new LimitedMap<string, CachedRoute>(CACHE_SIZE);
   #servers = new LimitedMap<string, Listing>(CACHE_SIZE);
 
@@ -109,7 +91,7 @@ export class Subscriptions {
     this.#context = context;
     this.#onDead = onDead;
     this.#roots = context.roots();
-    this.#patternFiles = this.#own.listing(PATTERNS);
+    this.patterns = new Patterns(this.#own, context.bodyFiles);
   }
 
   /** Checks whether PyMQ has created its own directory. If it returns true, subscriptions must be linked there too. */
@@ -121,14 +103,18 @@ export class Subscriptions {
     return this.#roots.length > before;
   }
 
-  /** Returns the buses that subscribe to this topic, by name or by a pattern. */
+  /**
+   * Returns the buses that subscribe to this topic, by name or by a pattern, and the queues of its groups.
+   *
+   * @throws {BusError} "busy" if other programs have written so many patterns or bindings that they cannot all be used
+   */
   route(topic: string): Route {
     if (performance.now() - this.#rootsRead > ROOTS_CACHED) this.discover();
-    this.#readPatterns();
+    const patterns = this.patterns.read();
     const cached = this.#routes.get(topic);
     const directories = cached?.directories ?? this.#topicListings(topic);
     const names = directories.map((directory) => directory.names());
-    const unchanged = cached && cached.patterns === this.#patternNames &&
+    const unchanged = cached && cached.patterns === patterns &&
       names.every((each, i) => each === cached.names[i]) &&
       performance.now() - cached.checked < ROUTE_CACHED;
     if (unchanged) return cached;
@@ -136,16 +122,16 @@ export class Subscriptions {
     for (const name of names.flat()) if (this.#lives(name)) buses.set(name, 1);
     const exact = buses.size;
     const named = new Set(buses.keys());
-    for (const { bus, matches } of this.#patterns.values()) {
-      if (matches(topic) && this.#lives(bus)) buses.set(bus, (buses.get(bus) ?? 0) + 1);
+    const matching = this.patterns.match(topic);
+    for (const bus of matching.buses) {
+      if (this.#lives(bus)) buses.set(bus, (buses.get(bus) ?? 0) + 1);
     }
     const destinations = [...buses].map(([bus, count]) => {
       const pymq = this.#context.names.parseBus(bus)?.pymq === true;
       return { bus, queue: eventsOf(bus), pymq, count, named: named.has(bus) };
     });
-    const queues = this.#bound.queuesOf(topic);
     const checked = performance.now();
-    const route = { exact, destinations, queues, directories, names, patterns: this.#patternNames, checked };
+    const route = { exact, destinations, queues: matching.queues, directories, names, patterns, checked };
     this.#routes.set(topic, route);
     return route;
   }
@@ -173,38 +159,6 @@ export class Subscriptions {
   unsubscribe(topic: string, bus: string): void {
     const { path } = this.#context.names.topic(topic);
     for (const root of this.#topicRoots(topic)) this.#unlink(root, path, bus);
-  }
-
-  /** Records that a bus subscribes to a pattern. */
-  subscribePattern(pattern: string, bus: string): void {
-    const text = checkBytes(pattern, MAX_PATTERN, `subscribe to "${pattern}"`);
-    this.#context.bodyFiles.writeFile(PATTERNS, bus + hashed(pattern), text, true, `subscribe to "${pattern}"`);
-  }
-
-  /** Removes the record of a pattern. */
-  unsubscribePattern(pattern: string, bus: string): void {
-    this.#unlink(this.#own, PATTERNS, bus + hashed(pattern));
-  }
-
-  /**
-   * Records that a queue stores the events of a topic or a pattern. The record belongs to no bus, and may already exist. It is first
-   * written into the directory of a bus, so that no other bus reads a partial record, and no partial record remains if the process dies.
-   */
-  bind(filter: TopicFilter, queue: string, busDirectory: string): void {
-    const { bodyFiles } = this.#context;
-    const binding = writeBinding(filter, queue);
-    const doing = `subscribe to "${filter.topic}"`;
-    checkBytes(binding, MAX_PATTERN, doing);
-    const written = `${busDirectory}/${bodyFiles.write(busDirectory, binding, false, doing)}`;
-    const move = () => this.#own.rename(written, `${PATTERNS}/${GROUP}${hashed(binding)}`);
-    const moved = this.#own.within(PATTERNS, move);
-    if (moved < 0) this.#own.unlink(written);
-    check(moved, `Cannot ${doing}`);
-  }
-
-  /** Removes the record of a binding. */
-  unbind(filter: TopicFilter, queue: string): void {
-    this.#unlink(this.#own, PATTERNS, GROUP + hashed(writeBinding(filter, queue)));
   }
 
   /** Registers a bus as a server of a topic's function. */
@@ -302,49 +256,4 @@ export class Subscriptions {
     const { path } = this.#context.names.topic(topic);
     return this.#topicRoots(topic).map((root) => root.listing(path));
   }
-
-  #readPatterns(): void {
-    const { bodyFiles } = this.#context;
-    const names = this.#patternFiles.names();
-    const written = [...this.#unreadable].some(([name, before]) => this.#stateOf(name) !== before);
-    if (names === this.#patternNames && !written) return;
-    const patterns = new Map<string, Pattern>();
-    const bindings = new Map<string, string>();
-    const unreadable = new Map<string, string>();
-    for (const name of names) {
-      const known = this.#patterns.get(name);
-      const binding = this.#bindings.get(name);
-      if (known) patterns.set(name, known);
-      if (binding !== undefined) bindings.set(name, binding);
-      if (known || binding !== undefined) continue;
-      const state = this.#stateOf(name); // first: it may be written meanwhile
-      try {
-        const bytes = bodyFiles.readFile(PATTERNS, name, MAX_PATTERN);
-        const pattern = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
-        const bus = busOf(name);
-        if (name !== bus + hashed(pattern)) unreadable.set(name, state);
-        else if (bus === GROUP) bindings.set(name, pattern);
-        else patterns.set(name, { bus, matches: glob(pattern) });
-      } catch (error) {
-        if (bodyFiles.later(error, PATTERNS, name)) throw error;
-        unreadable.set(name, state);
-      }
-    }
-    if (written) this.#routes.clear();
-    this.#patternNames = names;
-    this.#unreadable = unreadable;
-    this.#patterns = patterns;
-    this.#bindings = bindings;
-    this.#bound = new BoundQueues(bindings.values(), this.#bound);
-  }
-
-  #stateOf(name: string): string {
-    const stat = this.#own.stat(`${PATTERNS}/${name}`);
-    return typeof stat === "number" ? `${stat}` : `${stat.inode} ${stat.modified} ${stat.size}`;
-  }
-}
-
-/** Returns the bus that created a pattern file, from the file's name. */
-export function busOf(name: string): string {
-  return name.slice(0, name.indexOf("~", name.indexOf("$")));
 }

@@ -6,7 +6,7 @@
  */
 import { BusError, ClosedError, inWords } from "../../errors.ts";
 import { pause } from "../../internal/time.ts";
-import { checkBytes, writeBinding } from "../../provider/bindings.ts";
+import { checkBytes, MAX_BINDINGS, MAX_TOTAL, tooMany, writeBinding } from "../../provider/bindings.ts";
 import { BINDING_DELAY, GroupPuts } from "../../provider/group_puts.ts";
 import type { Binder, TopicFilter } from "../../provider/provider.ts";
 import type { Client } from "./client.ts";
@@ -14,12 +14,8 @@ import type { Names } from "./names.ts";
 import { arrayOf, count, type ReplyReader, texts } from "./replies.ts";
 import { run, type Script, script } from "./scripts.ts";
 
-/** The largest number of bindings of a namespace. With more, publishers reject, because leaving some out would lose events. */
-export const MAX_BINDINGS = 10_000;
 /** The largest number of bytes of a binding. */
 export const MAX_BYTES = 4_096;
-/** The largest number of bytes of all bindings of a namespace. A publisher compares each event with all of them. */
-export const MAX_TOTAL = 2 ** 20;
 const LIMITS = [MAX_BINDINGS, MAX_TOTAL] as const;
 const NO_LIMITS = [Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER] as const;
 
@@ -90,20 +86,17 @@ export async function readUsable(client: Client, names: Names): Promise<string[]
   if (long > 0) {
     return new BusError(
       "busy",
-      `Cannot publish an event: the hash "${names.bindings}" has bindings of groups with more than ${MAX_BYTES} bytes, which are not ` +
+      `Cannot publish an event: ${
+        hash(names)
+      } has bindings of groups with more than ${MAX_BYTES} bytes, which are not ` +
         `read, so the event would be lost for these groups (${long} of ${total}). Remove these fields, and use shorter names`,
     );
   }
-  return many ? tooMany("publish an event", names, total) : bindings;
+  return many ? tooMany("publish an event", hash(names), total) : bindings;
 }
 
-function tooMany(doing: string, names: Names, total: number): BusError {
-  return new BusError(
-    "busy",
-    `Cannot ${doing}: the hash "${names.bindings}" has ${total} bindings of groups, and the limits are ${MAX_BINDINGS} and ` +
-      `${MAX_TOTAL} bytes. Free the ` +
-      "groups that are no longer needed (tsmq groups free <url> <target> <group>), and remove fields that tsmq has not written",
-  );
+function hash({ bindings }: Names): string {
+  return `the hash "${bindings}"`;
 }
 
 /** Binds queues, in the worker. */
@@ -124,7 +117,7 @@ export class RedisBinder implements Binder {
     checkBytes(binding, MAX_BYTES, doing);
     try {
       const total = await run(this.#client, count, BIND, [this.#names.bindings], [binding, ...LIMITS]);
-      if (total > 0) throw tooMany("bind the queue of a group", this.#names, total);
+      if (total > 0) throw tooMany("bind the queue of a group", hash(this.#names), total);
       await this.#known();
     } catch (error) {
       throw inWords(doing, error);
