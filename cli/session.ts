@@ -114,12 +114,13 @@ export function keysOf({ keys }: Pick<BusFlags, "keys">): Promise<Pick<BusOption
 export async function withAdmin(
   url: string,
   { namespace }: BusFlags,
-  run: (admin: Admin, signal: AbortSignal) => Promise<void>,
+  run: (admin: Admin, provider: Provider) => Promise<void>,
 ): Promise<void> {
-  using interrupts = interrupted();
-  const admin = await openAdmin(await openProvider(url), namespace);
+  using _interrupts = interrupted();
+  const provider = await openProvider(url);
+  const admin = await openAdmin(provider, namespace);
   try {
-    await whileRead(() => run(admin, interrupts.signal));
+    await whileRead(() => run(admin, provider));
   } finally {
     await admin.close();
   }
@@ -154,8 +155,8 @@ export function say(text: string): void {
 }
 
 /** Prints that the command found nothing in the namespace: the name may be misspelt, or the flag may be missing. */
-export function sayNothing(what: string, { namespace }: Pick<BusFlags, "namespace">): void {
-  say(`no ${what} in namespace ${namespace} (--namespace)`);
+export function sayNothing(what: string, { namespace }: Pick<BusFlags, "namespace">, more = ""): void {
+  say(`no ${what} in namespace ${namespace} (--namespace)${more}`);
 }
 
 /** Returns a signal that aborts on Ctrl-C or SIGTERM. A second Ctrl-C or SIGTERM ends the process immediately. */

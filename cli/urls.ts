@@ -34,6 +34,13 @@ export async function providerFor(url: string): Promise<Provider> {
   return await loaderOf(url)();
 }
 
+/** Returns the URL that `env:` or `file:` names, or the given one, without its user and password. */
+export function shownUrl(url: string): string {
+  const [, scheme, name = ""] = /^(env|file):(.*)$/s.exec(url) ?? [];
+  const named = scheme === "env" ? process.env[name] ?? "" : scheme === "file" ? content(name) : url;
+  return named.trim().replace(/\/\/.*@/s, "//");
+}
+
 /** Returns whether a text begins like the URL of a transport. */
 export function isUrl(text: string): boolean {
   const [, scheme = ""] = /^([a-z][a-z+]*):/.exec(text) ?? [];

@@ -1,5 +1,6 @@
 import { buildCommand } from "@stricli/core";
-import { ValidationError } from "../../src/errors.ts";
+import { RpcError, ValidationError } from "../../src/errors.ts";
+import type { Bus } from "../../mod.ts";
 import { fromJson, line, lines, print, toJson, values } from "../io.ts";
 import { BUS_FLAGS, type BusFlags, number, URL_ARGUMENT, withBus } from "../session.ts";
 
@@ -20,6 +21,26 @@ async function* calls(flags: Flags, args: readonly string[], signal: AbortSignal
   }
 }
 
+interface CallOptions {
+  readonly timeout: number;
+  readonly signal: AbortSignal;
+}
+
+/** Calls a function, and prints its result, or the values of its stream until Ctrl-C. */
+async function callOne(bus: Bus, name: string, args: readonly unknown[], options: CallOptions): Promise<void> {
+  try {
+    return await print(toJson(await bus.stub(name, options)(...args)));
+  } catch (error) {
+    if (!(error instanceof RpcError && error.name === "RpcError" && error.code === "invalid")) throw error;
+  }
+  // the result is a stream; a generator that nobody has read has not run
+  try {
+    for await (const value of bus.stream(name, options)(...args)) await print(toJson(value));
+  } catch (error) {
+    if (!options.signal.aborted) throw error;
+  }
+}
+
 /** The command `tsmq call`. */
 export const command = buildCommand({
   func: (flags: Flags, url: string, name: string, ...args: string[]) =>
@@ -27,7 +48,7 @@ export const command = buildCommand({
       const options = { timeout: flags.timeout, signal };
       for await (const list of calls(flags, args, signal)) {
         if (!flags.multi) {
-          await print(toJson(await bus.stub(name, options)(...list)));
+          await callOne(bus, name, list, options);
           continue;
         }
         for (const result of await bus.stub(name, { ...options, multi: true })(...list)) {
@@ -49,7 +70,12 @@ export const command = buildCommand({
         withNegated: false,
       },
       text: { kind: "boolean", brief: "The arguments are strings, not JSON", default: false, withNegated: false },
-      timeout: { kind: "parsed", parse: number(), brief: "Milliseconds that a call may take", default: "30000" },
+      timeout: {
+        kind: "parsed",
+        parse: number(),
+        brief: "Milliseconds that a call, or the next value of a stream, may take",
+        default: "30000",
+      },
     },
     aliases: { n: "namespace", m: "multi", t: "timeout" },
     positional: {
@@ -61,6 +87,7 @@ export const command = buildCommand({
   docs: {
     brief: "Call a function and print its result as JSON",
     fullDescription: [
+      "Prints the values of a stream, one on each line, until it ends or Ctrl-C.",
       "Exit code 7: no server serves the function. 8: it threw. 4: no answer in time.",
       'With --multi, one line for each server: {"status":"fulfilled","value":…} or {"status":"rejected","reason":…}.',
     ].join("\n"),

@@ -32,7 +32,21 @@ async function* checks(url: string, namespace: string): AsyncGenerator<Check> {
   } finally {
     await admin?.close();
   }
-  if (!broken) yield await roundTrip(provider);
+  if (broken) return;
+  yield* contents(provider, namespace);
+  yield await roundTrip(provider);
+}
+
+/** Reports a namespace that the user has named, if nothing is in it. */
+async function* contents({ admin: opener }: Provider, namespace: string): AsyncGenerator<Check> {
+  if (!opener || namespace === "global") return;
+  const admin = await opener.open(namespace); // a connection of the other one may have subscribed, for its checks
+  // a user that may not list them can use the namespace
+  const lists = await Promise.all([admin.buses(), admin.queues(), admin.functions()]).catch(() => [])
+    .finally(() => admin.close());
+  if (lists.length === 0 || lists.some((list) => list === undefined || list.length > 0)) return;
+  const detail = `no bus is up in "${namespace}", and it has no queue and no function`;
+  yield { name: "namespace", state: "risk", detail, mend: "compare it with the namespace of your buses (--namespace)" };
 }
 
 /** Sends an event, an item and a call over a bus in a namespace of its own. */

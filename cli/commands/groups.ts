@@ -32,6 +32,7 @@ const list = buildCommand({
         }),
       );
       for (const line of lines) await print(line);
+      if (rows.length === 0) sayNothing("groups", flags);
     }),
   parameters: {
     flags: { ...BUS_FLAGS, json: JSON_FLAG },

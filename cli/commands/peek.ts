@@ -1,5 +1,6 @@
 import { buildCommand } from "@stricli/core";
 import { peekAll, type Peeked, type Unreadable } from "../../src/queue/peek.ts";
+import type { Queue } from "../../src/queue/queue.ts";
 import { line, print, toJson } from "../io.ts";
 import {
   BUS_FLAGS,
@@ -29,6 +30,17 @@ export function peeked(found: Peeked<unknown> | Unreadable): string {
   });
 }
 
+/** Prints that no items of a queue wait, and how many are delayed or leased, as far as the transport knows. */
+export async function sayNoItems(queue: Queue, flags: BusFlags): Promise<void> {
+  const { delayed = 0, leased = 0 } = await queue.stats();
+  const others = Object.entries({ delayed, leased }).filter(([, items]) => items > 0);
+  sayNothing(
+    `waiting items of queue "${queue.name}"`,
+    flags,
+    others.map(([how, items]) => `; ${how}: ${items}`).join(""),
+  );
+}
+
 /** The command `tsmq peek`. */
 export const command = buildCommand({
   func: ({ count: limit, offset, ...flags }: Flags, url: string, name: string) =>
@@ -40,7 +52,7 @@ export const command = buildCommand({
         any = true;
         await print(peeked(found));
       }
-      if (!any) sayNothing(`waiting items of queue "${name}"`, flags);
+      if (!any) await sayNoItems(queue, flags);
     }),
   parameters: {
     flags: {

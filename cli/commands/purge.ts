@@ -2,7 +2,8 @@ import { buildCommand } from "@stricli/core";
 import { confirm, YES_FLAG } from "../confirm.ts";
 import { print } from "../io.ts";
 import { withProgress } from "../progress.ts";
-import { BUS_FLAGS, type BusFlags, QUEUE_ARGUMENT, sayNothing, URL_ARGUMENT, withBus } from "../session.ts";
+import { BUS_FLAGS, type BusFlags, QUEUE_ARGUMENT, URL_ARGUMENT, withBus } from "../session.ts";
+import { sayNoItems } from "./peek.ts";
 
 interface Flags extends BusFlags {
   readonly yes: boolean;
@@ -18,7 +19,7 @@ export const command = buildCommand({
       const done = async () => Math.max(0, total - await queue.qsize());
       const purged = await withProgress(`purge ${name}`, total, done, () => queue.purge());
       await print(JSON.stringify({ purged }));
-      if (purged === 0) sayNothing(`waiting items of queue "${name}"`, flags);
+      if (purged === 0) await sayNoItems(queue, flags);
     }),
   parameters: {
     flags: { ...BUS_FLAGS, yes: YES_FLAG },

@@ -1,6 +1,7 @@
 import { buildCommand } from "@stricli/core";
 import { aborted, print } from "../io.ts";
 import { BUS_FLAGS, type BusFlags, interrupted, keysOf, number, openProvider, say, URL_ARGUMENT } from "../session.ts";
+import { shownUrl } from "../urls.ts";
 
 interface Flags extends BusFlags {
   readonly host: string;
@@ -15,12 +16,10 @@ export const command = buildCommand({
     using interrupts = interrupted();
     // loaded here because it is the largest module of the command line
     const { openDashboard } = await import("../../ui/mod.ts");
-    // without user and password
-    const title = url.replace(/\/\/[^/]*@/, "//");
     await using dashboard = await openDashboard(await openProvider(url), {
       ...options,
       ...await keysOf({ keys }),
-      title,
+      title: shownUrl(url),
     });
     await print(json ? JSON.stringify({ url: dashboard.url }) : dashboard.url);
     if (!json) say("open this address in a browser; Ctrl-C closes the dashboard");

@@ -330,11 +330,45 @@ describe("tsmq", () => {
         [["dead", "purge", url, "thumb", "-y"], of("dead letters", "thumb")],
         [["peek", url, "thumb"], of("waiting items", "thumb")],
         [["purge", url, "thumb", "-y"], of("waiting items", "thumb")],
+        [["queues", url, "-i", "0"], "queues"],
+        [["queues", url, "-i", "0", "--json"], "queues"],
+        [["groups", "list", url], "groups"],
         [["who", url, "--json"], "buses, functions, topics or groups"],
       ] as [string[], string][]
     ) {
       const { code, errors } = await tsmq([...args, "-n", "empty"]);
       assertEquals([code, errors], [0, [`tsmq: no ${what} in namespace empty (--namespace)`]]);
+    }
+  });
+
+  it("peek and purge say how many items are delayed or leased when none waits", async () => {
+    const namespace = crypto.randomUUID();
+    await using bus = await Bus.open(redis({ url }), { namespace });
+    const queue = bus.queue<number>("thumbs");
+    for (const item of [1, 2]) await queue.put(item, { delay: 600_000 });
+    await queue.put(3);
+    await using _lease = await queue.receive();
+    const said = `no waiting items of queue "thumbs" in namespace ${namespace} (--namespace); delayed: 2; leased: 1`;
+    for (const command of [["peek", url, "thumbs"], ["purge", url, "thumbs", "-y"]]) {
+      const { code, errors } = await tsmq([...command, "-n", namespace]);
+      assertEquals([code, errors], [0, [`tsmq: ${said}`]]);
+    }
+  });
+
+  it("put gives items headers and a delay", async () => {
+    const namespace = crypto.randomUUID();
+    const ns = ["-n", namespace];
+    await using bus = await Bus.open(redis({ url }), { namespace });
+    const queue = bus.queue<unknown>("jobs");
+    const put = ["put", url, "jobs", "1", ...ns];
+    assertEquals((await tsmq([...put, "--header", "tenant=acme", "--header", "query=a=b"])).code, 0);
+    await using lease = await queue.receive({ timeout: 30_000 });
+    assertEquals([lease.item, { ...lease.headers }], [1, { tenant: "acme", query: "a=b" }]);
+    assertEquals((await tsmq([...put, "--delay", "600000"])).code, 0);
+    assertEquals((await queue.stats()).delayed, 1);
+    for (const wrong of ["tenant", "=acme", "tsmq-x=1"]) {
+      const { code, errors } = await tsmq([...put, "--header", wrong]);
+      assertEquals([code, errors.length], [2, 1], wrong);
     }
   });
 

@@ -40,8 +40,9 @@ describe("tsmq doctor aws:", () => {
   it("finds no problem on a healthy service, and leaves nothing behind", async () => {
     const ns = fresh();
     const diagnosis = await diagnose(url(), ns, { env: KEY });
-    assertEquals(diagnosis.notOk(), []);
-    assertEquals(diagnosis.checks.map(({ name }) => name), ["service", "permissions", "leftovers", "bus"]);
+    const names = ["service", "permissions", "leftovers", "namespace", "bus"];
+    assertEquals(diagnosis.notOk(), ["namespace: risk"]); // nothing is in it
+    assertEquals(diagnosis.checks.map(({ name }) => name), names);
     assertEquals((await tsmq(["reap", url(), ...ns], { env: KEY })).lines, []);
   });
 
@@ -110,7 +111,7 @@ describe("tsmq doctor aws:", () => {
     topics.destroy();
     // the bus of the last check has a namespace of its own, so it does not clean up this one
     const { notOk, of, code } = await diagnose(url(), ["-n", namespace!], { env: KEY });
-    assertEquals([code, ...notOk()], [0, "leftovers: risk"]);
+    assertEquals([code, ...notOk()], [0, "leftovers: risk", "namespace: risk"]);
     assertMatch(of("leftovers").detail, /1 queue\(s\) of buses that died, 1 unused topic\(s\)/);
     assertMatch(of("leftovers").mend!, /tsmq reap/);
     const { lines } = await tsmq(["reap", url(), "-n", namespace!], { env: KEY });

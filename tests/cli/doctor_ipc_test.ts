@@ -33,9 +33,9 @@ describe("tsmq doctor ipc:", () => {
 
   it("finds no problem on a healthy machine, and leaves nothing behind", async () => {
     const diagnosis = await diagnose("ipc:", fresh());
-    assertEquals(diagnosis.notOk(ROOM), []);
+    assertEquals(diagnosis.notOk(ROOM), ["namespace: risk"]); // nothing is in it
     assertEquals(diagnosis.checks.map(({ name }) => name), [
-      ...["platform", "directory", "process limits", "queues", "kernel limits", "leftovers", "bus"],
+      ...["platform", "directory", "process limits", "queues", "kernel limits", "leftovers", "namespace", "bus"],
     ]);
   });
 
@@ -96,10 +96,10 @@ describe("tsmq doctor ipc:", () => {
       const ns = fresh();
       await leave(ns);
       const diagnosis = await diagnose(url, ns);
-      assertEquals([diagnosis.code, ...diagnosis.notOk(ROOM)], [0, "leftovers: risk"]);
+      assertEquals([diagnosis.code, ...diagnosis.notOk(ROOM)], [0, "leftovers: risk", "namespace: risk"]);
       assertMatch(diagnosis.of("leftovers").mend!, /tsmq reap/);
       // the last check of the doctor opened a bus
-      assertEquals((await diagnose(url, ns)).notOk(ROOM), []);
+      assertEquals((await diagnose(url, ns)).notOk(ROOM), ["namespace: risk"]);
     });
 
     it("reap removes it", async () => {

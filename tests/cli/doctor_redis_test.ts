@@ -39,6 +39,15 @@ describe("tsmq doctor redis:", () => {
     });
   }
 
+  it("reports a named namespace in which nothing is", async () => {
+    await using server = await RedisServer.start();
+    const typo = await diagnose(server.url, ["-n", "shpo"]);
+    assertEquals([typo.code, typo.notOk(VOLATILE)], [0, ["namespace: risk"]]);
+    assertMatch(typo.of("namespace").detail, /"shpo"/);
+    await server.run("lpush", "__eventbus:shop:jobs", "1");
+    assertEquals((await diagnose(server.url, ["-n", "shop"])).notOk(VOLATILE), []);
+  });
+
   it("reports a refused connection, or an unknown host", async () => {
     const down = await diagnose("redis://127.0.0.1:1");
     assertEquals(down.notOk(), ["server: broken"]);
@@ -104,6 +113,8 @@ describe("tsmq doctor redis:", () => {
     const { of, code } = await diagnose(server.url);
     assertEquals([code, of("memory").state, of("may put").state], [1, "broken", "broken"]);
     assertMatch(of("memory").mend!, /maxmemory higher/);
+    assertMatch(of("may put").detail, /OOM/);
+    assertMatch(of("may put").mend!, /^not a permission/); // an ACL would not help
   });
 
   it("reports that the server cannot write to its disk", async () => {
@@ -204,7 +215,7 @@ describe("tsmq doctor redis:", () => {
       await server.run("acl", "setuser", user, ...applied);
       const notOk = checks.filter(({ state }) => state !== "ok").map(({ name, state }) => `${name}: ${state}`);
       if (before === applied.size) {
-        assertEquals(notOk, ["persistence: risk", "may subscribe to globs: risk", "bus: risk"]);
+        assertEquals(notOk, ["persistence: risk", "may subscribe to globs: risk", "namespace: risk", "bus: risk"]);
       }
     }
     const client = new Redis({ port: server.port, username: user, password: "secret" });

@@ -37,6 +37,10 @@ describe("tsmq ui", () => {
     const first = await hello(url);
     assertMatch(first, /"transport":"redis:\/\/127\.0\.0\.1:\d+"/);
     assert(!first.includes("secret"), "the password is not sent to the page");
+    const env = { TSMQ_URL: server.url };
+    await using named = new Running(["ui"], { env });
+    const [other = ""] = await named.printed(1);
+    assertMatch(await hello(other), /"transport":"redis:\/\/127\.0\.0\.1:\d+"/); // not env:TSMQ_URL
     ui.child.signal("SIGINT");
     assertEquals((await ui.ended()).code, 0);
     assertEquals(await fetch(url).then(() => "open", () => "closed"), "closed");

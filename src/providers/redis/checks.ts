@@ -4,7 +4,8 @@
  * @module
  */
 import type { Check } from "../../provider/admin.ts";
-import { textOf } from "../../internal/thrown.ts";
+import { BusError } from "../../errors.ts";
+import { isA, textOf } from "../../internal/thrown.ts";
 import { ANSWER } from "./answers.ts";
 import { readUsable } from "./bindings.ts";
 import type { Client } from "./client.ts";
@@ -74,7 +75,10 @@ async function* checkPermissions(server: CheckedServer): AsyncGenerator<Check> {
     } catch (error) {
       refused++;
       const { message } = error as Error;
-      const mend = grant(settings, ...rulesFor(message, namespace));
+      // an ACL changes nothing when the server is out of memory, or cannot write to its disk
+      const mend = isA(error, BusError) && error.code === "denied"
+        ? grant(settings, ...rulesFor(message, namespace))
+        : "not a permission: see the message, and the checks above";
       yield { name: `may ${what}`, state: optional ? "risk" : "broken", detail: `${message}; ${needed}`, mend };
     }
   }
