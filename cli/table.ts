@@ -20,6 +20,11 @@ const WIDE =
 /** Characters that take no column of a terminal, because they change the character before them. */
 const COMBINING = /[\p{Mn}\p{Me}\p{Cf}]/u;
 
+/** Returns a time as a text: `2026-11-29T18:04:05Z`. */
+export function seconds(ms: number): string {
+  return `${new Date(ms).toISOString().slice(0, -5)}Z`;
+}
+
 /**
  * Returns the lines of a table of at most `width` columns of a terminal, with a header line. Unsafe characters are escaped. Columns of
  * numbers are aligned to the right. If the table is too wide, its widest columns of text are shortened, and none is wider than 1,024.

@@ -44,6 +44,9 @@ export interface Traffic {
   readonly out?: number;
   /** Milliseconds that half of the handlers took at most. */
   readonly p50?: number;
+  /** The consumers of all buses, and the number of handlers that they may run at once. */
+  readonly consumers?: number;
+  readonly concurrency?: number;
 }
 
 /** A queue with its traffic. */
@@ -68,7 +71,13 @@ interface Answers {
   /** Whether any bus has counted since the last sample. */
   readonly known: boolean;
   readonly queues: ReadonlyMap<string, Counted>;
+  /** Whether all buses have named the queues that they consume. */
+  readonly named: boolean;
+  readonly consumed: ReadonlyMap<string, Consumers>;
 }
+
+/** The consumers of a queue. */
+type Consumers = Required<Pick<Traffic, "consumers" | "concurrency">>;
 
 /** Asks the buses of a namespace for their activity. */
 export class TrafficMeter {
@@ -99,13 +108,21 @@ export class TrafficMeter {
   /** Asks all buses for their counts. Never rejects. */
   async #askAll(): Promise<Answers> {
     const queues = new Map<string, Counted>();
+    const consumed = new Map<string, Consumers>();
     let known = false;
     const interval = Math.max(this.#interval, Math.min(SLOWEST, performance.now() - this.#lookedAt));
     const keep = 3 * interval + KEEP;
     const inboxes = await this.#list();
+    let named = inboxes.length > 0 && inboxes.length < MAX_BUSES; // otherwise further buses were not asked
     await Promise.all(inboxes.map(async (inbox) => {
       const now = await this.#ask(inbox, keep);
+      named &&= now?.consumed !== undefined;
       if (!now) return;
+      for (const { name, consumers, concurrency } of now.consumed ?? []) {
+        const sum = consumed.get(name) ?? { consumers: 0, concurrency: 0 };
+        if (consumed.size >= MAX_QUEUES && sum.consumers === 0) break;
+        consumed.set(name, { consumers: sum.consumers + consumers, concurrency: sum.concurrency + concurrency });
+      }
       const last = this.#last.get(inbox);
       this.#last.set(inbox, now);
       if (!last) return;
@@ -115,19 +132,21 @@ export class TrafficMeter {
       for (const queue of now.queues) add(queues, queue, counts.get(queue.name), seconds);
       known = true;
     }));
-    return { known, queues };
+    return { known, queues, named, consumed };
   }
 
   /**
    * Joins queues with the answers of the buses. Growth beyond these counts comes from others, such as PyMQ, or from publishers, in the
    * queue of a group.
    */
-  #join({ queues: listed, complete }: Listed, { known, queues }: Answers): TrafficRow[] {
+  #join({ queues: listed, complete }: Listed, { known, queues, named, consumed }: Answers): TrafficRow[] {
     const now = performance.now();
     const seconds = Math.max(1, now - this.#lookedAt) / 1_000;
     this.#lookedAt = now;
     const names = new Set(listed.map(({ name }) => name));
-    const more = [...queues.keys()].filter((name) => !names.has(name) && !name.endsWith(DEAD));
+    const more = [...new Set([...queues.keys(), ...consumed.keys()])].filter((name) =>
+      !names.has(name) && !name.endsWith(DEAD)
+    );
     const rows: QueueRow[] = [
       ...listed,
       ...more.map((name) => complete ? { name, waiting: 0, leased: 0, delayed: 0, dead: 0 } : { name }),
@@ -139,7 +158,8 @@ export class TrafficMeter {
       if (items !== undefined && this.#items.size < MAX_QUEUES) this.#items.set(row.name, items);
       const growth = (items ?? NaN) - (before.get(row.name) ?? NaN);
       const counted = queues.get(row.name) ?? (known ? { in: 0, out: 0, durations: new Map() } : undefined);
-      return { ...row, ...trafficOf(counted, this.#exact ? growth / seconds : NaN) };
+      const consumers = consumed.get(row.name) ?? (named ? { consumers: 0 } : {});
+      return { ...row, ...trafficOf(counted, this.#exact ? growth / seconds : NaN), ...consumers };
     });
   }
 

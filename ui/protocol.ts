@@ -21,6 +21,8 @@ export interface QueueRow extends Row {
   readonly out?: number;
   /** Milliseconds that half of the handlers took at most. */
   readonly p50?: number;
+  /** The consumers that all buses together have. */
+  readonly consumers?: number;
 }
 
 /** A topic. */
@@ -157,6 +159,8 @@ export interface Item {
   readonly headers: Readonly<Record<string, string>>;
   /** The reason why the item cannot be read, or is dead. */
   readonly cause?: { readonly name: string; readonly message: string };
+  /** The time at which it became a dead letter, in milliseconds since 1970. */
+  readonly time?: number;
   /** The queue of a dead letter. */
   readonly queue?: string;
 }

@@ -149,7 +149,7 @@ export class Source {
         if (error !== undefined) {
           return { ...text(letter.body), attempts: 0, headers, cause: { name: error.name, message: error.message } };
         }
-        const { item, attempts, cause, unreadable, queue: owner } = letter.item;
+        const { item, attempts, cause, unreadable, queue: owner, time } = letter.item;
         return {
           key: keyOf(letter.item),
           ...text(unreadable ? item : codec.line(item)),
@@ -157,6 +157,7 @@ export class Source {
           headers,
           cause: { name: text(cause.name).text, message: text(cause.message).text },
           queue: text(owner).text,
+          time,
         };
       })
     );
@@ -189,8 +190,9 @@ export class Source {
   }
 }
 
-function queueRow({ name, waiting, leased, delayed, dead, in: puts, out, p50 }: Omit<QueueRow, "id">): QueueRow {
-  return { id: name, name, waiting, leased, delayed, dead, in: puts, out, p50 };
+function queueRow(row: Omit<QueueRow, "id">): QueueRow {
+  const { name, waiting, leased, delayed, dead, in: puts, out, p50, consumers } = row;
+  return { id: name, name, waiting, leased, delayed, dead, in: puts, out, p50, consumers };
 }
 
 function label({ id, process: program, host, pid }: BusInfo): string {
@@ -207,8 +209,8 @@ function text(all: string): Pick<Item, "text" | "cut"> {
   return all.length <= SHOWN ? { text: all } : { text: all.slice(0, SHOWN), cut: all.length - SHOWN };
 }
 
-function keyOf({ item, queue, attempts, cause }: DeadLetter): string {
-  const rest = JSON.stringify([queue, attempts, cause.name, cause.message]);
+function keyOf({ item, queue, attempts, cause, time }: DeadLetter): string {
+  const rest = JSON.stringify([queue, attempts, cause.name, cause.message, time]);
   return createHash("sha256").update(`${rest}\n${codec.line(item)}`).digest("base64url");
 }
 

@@ -21,7 +21,7 @@ import {
   withAdmin,
   withBus,
 } from "../session.ts";
-import { shorten, table } from "../table.ts";
+import { seconds, shorten, table } from "../table.ts";
 
 /** The number of characters of an item or a cause in a table. */
 const SHOWN = 40;
@@ -55,8 +55,8 @@ function lettersOf(name: string): string {
 }
 
 /** Returns what a letter contains. Its item may be as deep as a value can be, so both together may be too deep to be written as one. */
-function keyOf({ item, queue, attempts, cause, unreadable }: DeadLetter): string {
-  return `${toJson([queue, attempts, cause.name, cause.message, unreadable === true])}\n${toJson(item)}`;
+function keyOf({ item, queue, attempts, cause, unreadable, time }: DeadLetter): string {
+  return `${toJson([queue, attempts, cause.name, cause.message, unreadable === true, time])}\n${toJson(item)}`;
 }
 
 /** The letters that a command retries or removes. */
@@ -98,9 +98,10 @@ async function select(queue: Queue, given: readonly string[]): Promise<Selection
 function json({ n, headers: all, letter, body }: Numbered): string {
   const headers = Object.keys(all).length > 0 ? JSON.stringify(all) : undefined;
   if (!letter) return line({ n: String(n), headers, body: JSON.stringify(body) });
-  const { attempts, cause, item, unreadable } = letter;
+  const { attempts, cause, item, unreadable, time } = letter;
   return line({
     n: String(n),
+    time: time === undefined ? undefined : String(time),
     attempts: toJson(attempts),
     cause: toJson(cause),
     unreadable: unreadable && "true",
@@ -129,10 +130,17 @@ const list = buildCommand({
       const rows: (string | number | undefined)[][] = [];
       for await (const each of letters(bus.queue(name), flags.count)) {
         const item = each.letter ? toJson(each.letter.item) : each.body ?? "";
-        rows.push([each.n, each.letter?.attempts, shorten(cause(each), SHOWN), shorten(item, SHOWN)]);
+        const time = each.letter?.time;
+        rows.push([
+          each.n,
+          time === undefined ? time : seconds(time),
+          each.letter?.attempts,
+          shorten(cause(each), SHOWN),
+          shorten(item, SHOWN),
+        ]);
         if (flags.json) await print(json(each));
       }
-      const lines = flags.json ? [] : table(["N", "ATTEMPTS", "CAUSE", "ITEM"], rows);
+      const lines = flags.json ? [] : table(["N", "TIME", "ATTEMPTS", "CAUSE", "ITEM"], rows);
       for (const each of lines) await print(each);
       if (rows.length === 0) sayNothing(lettersOf(name), flags);
     });
@@ -156,7 +164,8 @@ const list = buildCommand({
   docs: {
     brief: "List the dead letters of a queue, or the queues that have dead letters",
     fullDescription: [
-      "With a queue: the number of each letter (1 is the oldest), its attempts, its cause and the beginning of its item.",
+      "With a queue: the number of each letter (1 is the oldest), when it became one, its attempts, its cause and the",
+      "beginning of its item. A letter of an older version has no time.",
       "Exit code 9: the transport cannot show them (AWS); there, list the queues, retry or purge.",
     ].join("\n"),
     customUsage: [
@@ -176,9 +185,10 @@ const show = buildCommand({
         throw new ValidationError(`Cannot show letter ${n} of queue "${name}": there is no letter with this number`);
       }
       if (flags.json || !found.letter) return await print(json(found));
-      const { attempts, cause, item } = found.letter;
+      const { attempts, cause, item, time } = found.letter;
       const text = indented(toJson(item));
       const shown = [
+        ...time === undefined ? [] : [`time      ${seconds(time)}`],
         `attempts  ${attempts}`,
         `cause     ${cause.name}: ${cause.message}`,
         ...Object.entries(found.headers).map(([name, value]) => `header    ${name}: ${value}`),
@@ -201,7 +211,7 @@ const show = buildCommand({
   },
   docs: {
     brief: "Show one dead letter in full",
-    fullDescription: "Prints its attempts, its cause, its headers and its whole item, without taking it.",
+    fullDescription: "Prints its time, its attempts, its cause, its headers and its whole item, without taking it.",
     customUsage: [
       "<url> <queue> [<n>] [flags]",
       { input: "redis://localhost jobs", brief: "the oldest" },

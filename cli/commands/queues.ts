@@ -3,7 +3,7 @@ import { UnsupportedError } from "../../src/errors.ts";
 import { pause } from "../../src/internal/time.ts";
 import { print } from "../io.ts";
 import { listQueues } from "../overview.ts";
-import { BUS_FLAGS, type BusFlags, JSON_FLAG, number, URL_ARGUMENT, withBusAndAdmin } from "../session.ts";
+import { BUS_FLAGS, type BusFlags, JSON_FLAG, number, sayNothing, URL_ARGUMENT, withBusAndAdmin } from "../session.ts";
 import { table } from "../table.ts";
 import { TRAFFIC_NOTE, TrafficMeter } from "../traffic.ts";
 
@@ -28,13 +28,14 @@ export const command = buildCommand({
         queues = await meter.look(list);
       }
       const lines = flags.json ? queues.map((queue) => JSON.stringify(queue)) : table(
-        ["QUEUE", "WAITING", "LEASED", "DELAYED", "DEAD", "IN/S", "OUT/S", "P50 MS"],
+        ["QUEUE", "WAITING", "LEASED", "DELAYED", "DEAD", "IN/S", "OUT/S", "P50 MS", "CONSUMERS"],
         queues.map((each) => {
-          const { name, waiting, leased, delayed, dead, p50 } = each;
-          return [name, waiting, leased, delayed, dead, each.in, each.out, p50];
+          const { name, waiting, leased, delayed, dead, p50, consumers } = each;
+          return [name, waiting, leased, delayed, dead, each.in, each.out, p50, consumers];
         }),
       );
       for (const line of lines) await print(line);
+      if (queues.length === 0) sayNothing("queues", flags);
     }),
   parameters: {
     flags: {
@@ -53,9 +54,9 @@ export const command = buildCommand({
   docs: {
     brief: "List the queues, the numbers of their items, and their rates",
     fullDescription: [
-      "Lists the queues that have items or traffic: how many items wait, are leased and are delayed, how many dead letters",
-      "there are, items put and removed each second, and the median duration of the handlers (p50). `-` is a number that is",
-      "not known. `tsmq top` watches the same.",
+      "Lists the queues that have items, traffic or consumers: how many items wait, are leased and are delayed, how many",
+      "dead letters there are, items put and removed each second, the median duration of the handlers (p50), and consumers.",
+      "`-` is a number that is not known. `tsmq top` watches the same.",
       ...TRAFFIC_NOTE,
     ].join("\n"),
     customUsage: [

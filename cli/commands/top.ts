@@ -42,7 +42,9 @@ function sorted(queues: readonly TrafficRow[], key: Key): TrafficRow[] {
 /** Returns the lines of a sample. With a `height`, it returns the rows that fit, and the number of further rows. */
 function format({ queues, topics }: Sample, key: Key, width: number, height = Infinity): string[] {
   if (queues.length + topics.length === 0) {
-    return ["No event has arrived yet, and no queue that the transport lists has items. Name others with --queue."];
+    return [
+      "No event has arrived yet, and no queue that the transport lists has items or consumers. Name others with --queue.",
+    ];
   }
   // half of the screen each, unless one of them needs less; each has a line of heads
   const room = height - 2;

@@ -128,7 +128,8 @@ export const consumers: Cases = {
     custom.consume(() => Promise.reject("a string"), { maxAttempts: 1, deadLetter: "graveyard" });
     await queue.put({ id: 7 });
     await custom.put("item");
-    const letter = await t.queue<DeadLetter>(bus, "work.dead").get();
+    const { time, ...letter } = await t.queue<DeadLetter>(bus, "work.dead").get();
+    ok(Number.isInteger(time), "it has the time at which the item became a dead letter");
     equal(letter, {
       queue: "work",
       item: { id: 7 },

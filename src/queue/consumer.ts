@@ -239,7 +239,9 @@ export function consume<T>(
       }
     }
   };
+  const consumes = core.activity.consumes(queue, concurrency);
   const end = async () => {
+    consumes();
     prefetch.clear();
     await prefetch.returned();
   };

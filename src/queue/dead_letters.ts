@@ -11,7 +11,7 @@ import { ValidationError } from "../errors.ts";
 import { checkCount, checkFunction, optionNames, refuseUnknown } from "../internal/arguments.ts";
 import { isA } from "../internal/thrown.ts";
 import { open, type Opened } from "./deliveries.ts";
-import { type DeadLetter, isLetter, itemOf } from "./letter.ts";
+import { type DeadLetter, isLetter, itemOf, timeOf } from "./letter.ts";
 import { PEEK, peek, type Peeked, type PeekOptions, type Unreadable } from "./peek.ts";
 
 /** Milliseconds of the leases of letters that are put back or removed. They are extended meanwhile. */
@@ -104,7 +104,9 @@ export class DeadLetters<T = unknown> {
     checkDepth(value.item);
     // not its other fields: every client can put anything there, at any depth
     const { queue, attempts, cause: { name, message }, item, unreadable } = value;
-    return { queue, attempts, cause: { name, message }, item, ...unreadable && { unreadable } } as DeadLetter<T>;
+    const time = timeOf(value);
+    const read = { queue, attempts, cause: { name, message }, item };
+    return { ...read, ...unreadable && { unreadable }, ...time !== undefined && { time } } as DeadLetter<T>;
   }
 
   /** Resolves with the number of dead letters, including those of other queues that share this dead-letter queue. */

@@ -13,6 +13,8 @@ export interface LetterFields {
   readonly attempts: number;
   /** The error of the last attempt. */
   readonly cause: { readonly name: string; readonly message: string };
+  /** The time at which the item became a dead letter, in milliseconds since 1970. Older versions of tsmq wrote none. */
+  readonly time?: number;
 }
 
 /** A dead letter whose item could be read. */
@@ -32,8 +34,8 @@ export interface UnreadableLetter extends LetterFields {
 }
 
 /**
- * An item of a dead-letter queue: the item as it was put, or its body if it could not be read. It does not contain a time. Put one into the
- * item or into a header, which the dead letter keeps.
+ * An item of a dead-letter queue: the item as it was put, or its body if it could not be read. It contains the time at which the item became
+ * a dead letter, not that at which it was put. Put that one into the item or into a header, which the dead letter keeps.
  */
 export type DeadLetter<T = unknown> = ReadableLetter<T> | UnreadableLetter;
 
@@ -47,6 +49,11 @@ export function isLetter(value: unknown): value is DeadLetter {
   return unreadable === undefined || (unreadable === true && typeof item === "string");
 }
 
+/** Returns the time of a letter, which any client may have written. Returns undefined for a time that no `Date` can have. */
+export function timeOf({ time }: DeadLetter): number | undefined {
+  return typeof time === "number" && !Number.isNaN(new Date(time).getTime()) ? time : undefined;
+}
+
 /** Writes a dead letter. Its item is the body of the item, or a string with that body if it is not `readable`. */
 export function writeLetter(
   queue: string,
@@ -54,13 +61,14 @@ export function writeLetter(
   readable: boolean,
   attempts: number,
   cause: DeadLetter["cause"],
+  time: number = Date.now(),
 ): string {
   // the item as it was put, because a schema or a handler may have changed it into a value that cannot be sent
   const text = readable ? body : JSON.stringify(body);
   const item = readable ? readMarks(body) : undefined;
   return `${prefixOf(queue)}${text},"attempts":${attempts}${readable ? "" : ',"unreadable":true'},"cause":${
     JSON.stringify(cause)
-  }}${writeMarks(item && JSON.stringify({ item }))}`;
+  },"time":${time}}${writeMarks(item && JSON.stringify({ item }))}`;
 }
 
 /** Returns the body of the item of a letter, as it was put; undefined if the letter is not one of this queue. */

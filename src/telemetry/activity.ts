@@ -1,6 +1,6 @@
 /**
  * Counts what happens to the queues of a bus while somebody asks: `tsmq top`, `tsmq queues` or the dashboard. A bus that nobody asks counts
- * nothing, and no bus writes counts anywhere.
+ * nothing, and no bus writes counts anywhere. The answer also names the queues that the bus consumes.
  *
  * @module
  */
@@ -33,11 +33,23 @@ export interface QueueActivity {
   readonly durations: ReadonlyMap<number, number>;
 }
 
+/** A queue that a bus consumes. The members of a group consume the queue of the group. */
+export interface Consumed {
+  /** The name of the queue. */
+  readonly name: string;
+  /** The number of consumers of this bus. */
+  readonly consumers: number;
+  /** The number of handlers that they may run at once; Infinity for no limit. */
+  readonly concurrency: number;
+}
+
 /** The answer of a bus. */
 export interface BusActivity {
   /** Milliseconds since the bus began to count. */
   readonly ms: number;
   readonly queues: readonly QueueActivity[];
+  /** The queues that the bus consumes; absent in the answers of older versions. */
+  readonly consumed?: readonly Consumed[];
 }
 
 interface Counter {
@@ -51,6 +63,8 @@ export class Activity {
   /** The number of answers that are being sent. */
   answering = 0;
   #counters: Map<string, Counter> | undefined;
+  /** The concurrency of each consumer, by its queue. */
+  #consumed = new Map<string, number[]>();
   #since = 0;
   #until = -Infinity;
   #stop = () => {};
@@ -82,7 +96,18 @@ export class Activity {
     };
   }
 
-  /** Returns the counts as JSON, which `readActivity` reads, and counts for a further `keep` milliseconds. */
+  /** Notes a consumer until the returned function is called. */
+  consumes(queue: string, concurrency: number): () => void {
+    const ofQueue = this.#consumed.get(queue) ?? [];
+    this.#consumed.set(queue, [...ofQueue, concurrency]);
+    return () => {
+      const left = this.#consumed.get(queue)!;
+      if (left.length > 1) this.#consumed.set(queue, left.toSpliced(left.indexOf(concurrency), 1));
+      else this.#consumed.delete(queue);
+    };
+  }
+
+  /** Returns the counts and the consumed queues as JSON, which `readActivity` reads, and counts for a further `keep` milliseconds. */
   read(keep: unknown): string {
     const now = performance.now();
     const ms = Number.isFinite(keep) ? keep as number : 0;
@@ -94,10 +119,15 @@ export class Activity {
     this.#stop();
     this.#stop = after(this.#until - now, () => this.end());
     let size = 0;
+    const fits = (text: string) => (size += text.length + 1) < MAX_ANSWER;
+    const named = [...this.#consumed].filter(([name]) => name.length <= MAX_NAME).slice(0, MAX_QUEUES);
+    // JSON has no Infinity: null
+    const consumed = named.map(([name, each]) => JSON.stringify([name, each.length, each.reduce((a, b) => a + b)]))
+      .filter(fits);
     const queues = [...this.#counters].map(([name, { puts, takes, durations }]) =>
       JSON.stringify([name, puts, takes, [...durations].flat()])
-    ).filter((text) => (size += text.length + 1) < MAX_ANSWER);
-    return `{"ms":${Math.round(now - this.#since)},"queues":[${queues}]}`;
+    ).filter(fits);
+    return `{"ms":${Math.round(now - this.#since)},"queues":[${queues}],"consumed":[${consumed}]}`;
   }
 
   /** Stops counting. */
@@ -120,18 +150,36 @@ export class Activity {
 
 /** Reads the answer of a bus, which any peer may have written. Returns undefined if it is malformed. */
 export function readActivity(value: unknown): BusActivity | undefined {
-  const { ms, queues } = (typeof value === "object" ? value : undefined) as { ms?: unknown; queues?: unknown } ?? {};
-  if (!isCount(ms) || !Array.isArray(queues) || queues.length > MAX_QUEUES) return undefined;
-  const read = queues.map(readQueue);
-  return read.every((queue) => queue !== undefined) ? { ms, queues: read } : undefined;
+  const fields = (typeof value === "object" ? value : undefined) as Partial<Record<keyof BusActivity, unknown>> ?? {};
+  const { ms } = fields;
+  const queues = readAll(fields.queues, readQueue);
+  const consumed = fields.consumed === undefined ? undefined : readAll(fields.consumed, readConsumed);
+  if (!isCount(ms) || !queues || (fields.consumed !== undefined && !consumed)) return undefined;
+  return { ms, queues, ...consumed && { consumed } };
+}
+
+/** Reads the rows of a list; undefined if one is malformed. */
+function readAll<Row>(rows: unknown, read: (row: unknown) => Row | undefined): Row[] | undefined {
+  if (!Array.isArray(rows) || rows.length > MAX_QUEUES) return undefined;
+  const all = rows.map(read);
+  return all.every((row) => row !== undefined) ? all : undefined;
+}
+
+function readConsumed(value: unknown): Consumed | undefined {
+  const [name, consumers, limit] = Array.isArray(value) ? value : [];
+  const concurrency = limit === null ? Infinity : limit;
+  if (!isName(name) || !isCount(consumers) || !(isCount(concurrency) || concurrency === Infinity)) return undefined;
+  return { name, consumers, concurrency };
+}
+
+function isName(value: unknown): value is string {
+  return typeof value === "string" && value !== "" && value.length <= MAX_NAME;
 }
 
 function readQueue(value: unknown): QueueActivity | undefined {
   if (!Array.isArray(value)) return undefined;
   const [name, puts, takes, flat] = value;
-  if (typeof name !== "string" || name === "" || name.length > MAX_NAME || !isCount(puts) || !isCount(takes)) {
-    return undefined;
-  }
+  if (!isName(name) || !isCount(puts) || !isCount(takes)) return undefined;
   if (!Array.isArray(flat) || flat.length > 2 * BUCKETS || !flat.every(isCount)) return undefined;
   const durations = new Map<number, number>();
   for (let i = 0; i + 1 < flat.length; i += 2) durations.set(Math.min(flat[i]!, BUCKETS - 1), flat[i + 1]!);

@@ -227,7 +227,8 @@ describe("tsmq", () => {
     const seen = top.lines.map((line) => JSON.parse(line)).filter((row) => row.name === "ticks");
     assert(seen.some(({ rate }) => rate > 0), "a rate is seen");
     const counts = { waiting: 3, leased: 0, delayed: 0, dead: 0 };
-    assertEquals(JSON.parse(top.lines[0]!), { kind: "queue", name: "waiting", ...counts, in: 0, out: 0 });
+    const { consumers: _, ...first } = JSON.parse(top.lines[0]!);
+    assertEquals(first, { kind: "queue", name: "waiting", ...counts, in: 0, out: 0 });
     top.child.signal("SIGINT");
     assertEquals((await top.ended()).code, 0);
     const table = (await tsmq(["top", url, "-c", "1", "-i", "50", ...ns])).lines;

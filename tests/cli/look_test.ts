@@ -99,6 +99,7 @@ for (const [name, start] of Object.entries(GROUNDS)) {
     }
 
     it("queues, peek, dead and purge show, retry and remove items", async () => {
+      const started = Date.now();
       const queue = bus.queue<unknown>("jobs");
       await queue.put({ bad: HOSTILE }, { headers: { tenant: "acme" } });
       await queue.put({ bad: 2 });
@@ -123,23 +124,24 @@ for (const [name, start] of Object.entries(GROUNDS)) {
         run("dead", "list", "jobs"),
         ground.provider.features.peek ? undefined : run("dead", "show", "jobs", "1"),
       ]);
-      assertEquals(listed, [counts]);
+      assertEquals(listed.map(({ consumers: _, ...items }) => items), [counts]);
       assertMatch(
         tables.lines.join("\n"),
-        /^QUEUE +WAITING +LEASED +DELAYED +DEAD +IN\/S +OUT\/S +P50 MS\njobs +3 +0 +0 +2 +0 +0 +-$/,
+        /^QUEUE +WAITING +LEASED +DELAYED +DEAD +IN\/S +OUT\/S +P50 MS +CONSUMERS\njobs +3 +0 +0 +2 +0 +0 +- +[0-]$/,
       );
       assertEquals(dead, [{ queue: "jobs", dead: 2 }]);
       assertEquals([asks.code, asksToo.code], [2, 2]); // without a terminal and --yes
       if (ground.provider.features.peek) {
         assertEquals(peeked.lines, ['{"attempt":1,"item":2}']);
         assertEquals(letters.lines.length, 3);
-        assertMatch(letters.lines[1]!, /^ *1 +1 +RangeError: \\u001b\]52/);
+        assertMatch(letters.lines[1]!, /^1 +\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ +1 +RangeError: \\u001b\]52/);
         assertMatch(
           (await run("dead", "show", "jobs", "1")).lines.join("\n"),
-          /^attempts +1\ncause +RangeError: .*\nheader +tenant: acme\nitem\n\{\n +"bad": "\\u001b\]52/,
+          /^time +\d{4}-.*Z\nattempts +1\ncause +RangeError: .*\nheader +tenant: acme\nitem\n\{\n +"bad": "\\u001b\]52/,
         );
         const [first] = await json("dead", "list", "jobs", "--json");
         assertEquals([first!.item, first!.headers], [{ bad: HOSTILE }, { tenant: "acme" }]);
+        assert(Number(first!.time) >= started && Number(first!.time) <= Date.now(), `${first!.time}`);
         assertEquals((await json("dead", "show", "jobs", "1", "--json"))[0], first);
         assertEquals((await run("dead", "show", "jobs", "9")).code, 2);
       } else {
@@ -197,6 +199,24 @@ for (const [name, start] of Object.entries(GROUNDS)) {
       const counts = { waiting: 0, leased: 0, delayed: 0, dead: 0 };
       assertEquals(groups, [{ target: "news", pattern: false, group: "billing", ...counts }]);
       assertMatch((await run("groups", "list")).lines[1]!, /^news +billing +0 +0 +0 +0$/);
+      const news = { kind: "queue", name: "news@billing", consumers: 1, concurrency: 1 };
+      assertEquals(found.filter(({ kind }) => kind === "queue"), [news]);
+      await using _one = bus.queue("idle").consume(() => {}, { concurrency: 8 });
+      await using _other = bus.queue("idle").consume(() => {}, { concurrency: Infinity });
+      const idle = { kind: "queue", name: "idle", consumers: 2, concurrency: null };
+      assertEquals((await json("who", "--json")).filter(({ kind }) => kind === "queue"), [idle, news]);
+      assertMatch(
+        (await run("who")).lines.join("\n"),
+        /^QUEUE +CONSUMERS +CONCURRENCY\nidle +2 +Infinity\nnews@billing +1 +1$/m,
+      );
+      const empty = { waiting: 0, leased: 0, delayed: 0, dead: 0 };
+      const queues = await json("queues", "--json", "-i", "0");
+      assertEquals(queues.find(({ name }) => name === "idle"), {
+        name: "idle",
+        ...empty,
+        consumers: 2,
+        concurrency: null,
+      });
       await member.unsubscribe();
       const wrong = await run("groups", "free", "news", "billing", "-p");
       assertEquals([wrong.code, wrong.errors.length], [2, 1]);
@@ -205,7 +225,8 @@ for (const [name, start] of Object.entries(GROUNDS)) {
       const none = await run("groups", "free", "news", "billing");
       const said = `tsmq: no group "billing" of the topic "news" in namespace ${namespace} (--namespace)`;
       assertEquals(none, { code: 0, lines: [], errors: [said] });
-      assertEquals(await json("groups", "list", "--json"), []);
+      const noGroups = `tsmq: no groups in namespace ${namespace} (--namespace)`;
+      assertEquals(await run("groups", "list", "--json"), { code: 0, lines: [], errors: [noGroups] });
     });
 
     it("put, get, pub and sub pass items and events; an empty queue and a missing event have exit codes", async () => {
@@ -248,6 +269,23 @@ for (const [name, start] of Object.entries(GROUNDS)) {
       assertEquals([failed.code, failed.errors], [8, ['tsmq: Cannot call "throws": RangeError(out of luck)']]);
     });
 
+    it("call prints the values of a stream, until it ends or Ctrl-C", async () => {
+      let ended = false;
+      await bus.expose("count", async function* (to: number) {
+        try {
+          for (let i = 1; i <= to; i++) yield { i };
+        } finally {
+          ended = true;
+        }
+      });
+      assertEquals(await run("call", "count", "3"), { code: 0, lines: ['{"i":1}', '{"i":2}', '{"i":3}'], errors: [] });
+      ended = false;
+      const printed = (lines: () => string[]) => until("it prints values", () => lines().length > 2);
+      const { code, lines, errors } = await during(printed, "call", "count", "1e9");
+      assertEquals([code, lines[1], errors], [0, '{"i":2}', []]);
+      await until("the generator has ended", () => ended);
+    });
+
     it("doctor finds nothing broken, reap removes nothing of a live bus, and ui serves its page until Ctrl-C", async () => {
       const checks = await json("doctor", "--json");
       assertEquals(checks.at(-1), { name: "bus", state: "ok", detail: checks.at(-1)!.detail });
@@ -285,7 +323,7 @@ describe("tsmq in a process of its own", () => {
     ]);
     if (long) assertMatch(running.child.output, /^\{"progress":"bench events","done":1,"total":2\}$/m);
     const nothing = "tsmq: no buses, functions, topics or groups in namespace global (--namespace)";
-    assertEquals(queues, { code: 0, lines: [], errors: [ALONE] });
+    assertEquals(queues, { code: 0, lines: [], errors: [ALONE, "tsmq: no queues in namespace global (--namespace)"] });
     assertEquals(who, { code: 0, lines: [], errors: [ALONE, nothing] });
     assertEquals(bench.code, 0);
     assertMatch(bench.lines.join("\n"), /^LOAD +PER SECOND +P50 MS +P99 MS\nevents +\d/m);

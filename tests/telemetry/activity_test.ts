@@ -51,6 +51,22 @@ describe("Activity", () => {
     activity.end();
   });
 
+  it("names the queues that the bus consumes, at most 1,000, and a peer of an older version names none", () => {
+    const activity = new Activity();
+    const ends = [activity.consumes("jobs", 2), activity.consumes("jobs", Infinity), activity.consumes("mails", 1)];
+    activity.consumes("x".repeat(513), 1);
+    const mails = { name: "mails", consumers: 1, concurrency: 1 };
+    assertEquals(counts(activity)!.consumed, [{ name: "jobs", consumers: 2, concurrency: Infinity }, mails]);
+    ends[1]!();
+    assertEquals(counts(activity)!.consumed, [{ name: "jobs", consumers: 1, concurrency: 2 }, mails]);
+    ends[0]!();
+    assertEquals(counts(activity)!.consumed, [mails]);
+    for (let i = 0; i < 2_000; i++) activity.consumes(`${i}`, 1);
+    assertEquals(counts(activity)!.consumed!.length, 1_000);
+    activity.end();
+    assertEquals(readActivity({ ms: 5, queues: [] }), { ms: 5, queues: [] });
+  });
+
   it("its answer is read strictly: any peer may have written it", () => {
     const right = { ms: 5, queues: [["jobs", 1, 2, [3, 4]]] };
     assertEquals(readActivity(right), {
@@ -77,6 +93,12 @@ describe("Activity", () => {
       row("a", 1, 1, [1, 0.5]),
       row("a", 1, 1, Array(300).fill(0)),
       row("a", 1, 1),
+      { ms: 5, queues: [], consumed: {} },
+      ...[[7], [["a"]], [["", 1, 1]], [["a", 1, "1"]], [["a", -1, 1]], Array(1_001).fill(["a", 1, 1])].map((
+        consumed,
+      ) => (
+        { ms: 5, queues: [], consumed }
+      )),
     ];
     for (const each of wrong) assertEquals(readActivity(each), undefined, JSON.stringify(each));
   });

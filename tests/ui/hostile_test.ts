@@ -58,6 +58,10 @@ describe("the dashboard of a hostile peer's namespace", () => {
     assertEquals([text, attempts, cause, queue], ["1", 2, CAUSE, "a"]);
     assertEquals(await bus.queue("a").dead.retry({ only: ({ cause }) => cause.message === "why" }), 1);
 
+    const times: unknown[] = [1e300, NaN, "now", null, 5];
+    for (const time of times) await bus.queue("t.dead").put({ ...good, queue: "t", time });
+    assertEquals((await page("letters?queue=t")).map(({ time }) => time), [...Array(4).fill(undefined), 5]);
+
     // the mark of a set or a map says nothing about the values in it; a map takes two levels when it is written
     const nested: [json: string, mark?: string][] = [
       [DEEP],

@@ -116,7 +116,7 @@ describe("the dashboard's page", () => {
       const numbers = page.getByRole("region", { name: "Numbers" });
       await until("the queue shows them", async () => {
         const terms = await numbers.getByRole("definition").allInnerTexts();
-        return terms.length === 7 && traffic(terms.slice(0, 3));
+        return terms.length === 8 && traffic(terms.slice(0, 4)); // the fourth is the number of consumers
       });
       await until("both charts are drawn", async () => await numbers.getByRole("img").locator("canvas").count() === 2);
     } finally {
@@ -181,6 +181,7 @@ describe("the dashboard's page", () => {
     await page.goto(`${dashboard.url}#/queues/${encodeURIComponent(HOSTILE)}/dead`);
     assertEquals(await page.getByRole("heading", { level: 2 }).innerText(), ESCAPED);
     await page.locator("summary").click();
+    assertMatch(await page.locator("summary time").getAttribute("datetime") ?? "", /^\d{4}-.*Z$/);
     const item = await page.getByRole("listitem").innerText();
     assert(item.includes(`"note": "${ESCAPED.replaceAll('"', '\\"')}"`), item);
     assert(item.includes(`Error: cannot print ${ESCAPED}`), item);

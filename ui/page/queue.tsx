@@ -9,7 +9,7 @@ import type { Item } from "../protocol.ts";
 import { Curves, itemCurves } from "./curves.tsx";
 import { ask } from "./dialog.tsx";
 import { act, fetchItems, href, jobs, queueHistory, rows, version } from "./state.ts";
-import { count, duration, pretty, rate, shown } from "./text.ts";
+import { count, date, duration, pretty, rate, shown } from "./text.ts";
 
 /** The number of items that one request fetches. */
 const PAGE = 25;
@@ -51,6 +51,7 @@ export function Queue({ name, dead }: { readonly name: string; readonly dead: bo
             { term: "In/s", value: rate(row?.in), color: "in", of: (moment) => moment.in, fill: true },
             { term: "Out/s", value: rate(row?.out), color: "out", of: ({ out }) => out },
             { term: "Handlers, p50", value: row?.p50 === undefined ? "–" : `${duration(row.p50)} ms` },
+            { term: "Consumers", value: count(row?.consumers) },
           ]}
         />
         <Curves
@@ -143,7 +144,7 @@ function Items({ name, dead }: { readonly name: string; readonly dead: boolean }
 }
 
 function One({ item, queue, dead }: { readonly item: Item; readonly queue: string; readonly dead: boolean }) {
-  const { key, text, cut, attempts, headers, cause } = item;
+  const { key, text, cut, attempts, headers, cause, time } = item;
   const names = Object.keys(headers);
   const foreign = item.queue !== undefined && item.queue !== queue;
   return (
@@ -155,6 +156,7 @@ function One({ item, queue, dead }: { readonly item: Item; readonly queue: strin
           <span class="quiet">
             {dead ? (attempts === 1 ? "1 attempt" : `${count(attempts)} attempts`) : `attempt ${count(attempts)}`}
           </span>
+          {time !== undefined && <time class="quiet" dateTime={new Date(time).toISOString()}>{date(time)}</time>}
         </summary>
         <pre>{cut === undefined ? pretty(text) : shown(text)}</pre>
         {cut !== undefined && <p class="quiet">{count(cut)} more characters are not shown.</p>}

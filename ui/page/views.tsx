@@ -86,7 +86,7 @@ const tables: { readonly [T in TableName]: View } = {
         rows={[...rows.queues.values()]}
         text={({ name }) => name}
         sort={1}
-        empty={unknown("queues") ?? "No queue has items."}
+        empty={unknown("queues") ?? "No queue has items or consumers."}
       />
     ),
   },
