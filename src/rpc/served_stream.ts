@@ -6,11 +6,12 @@
 import type { Written } from "../codec/codec.ts";
 import { type StandardSchemaV1, validate } from "../codec/schema.ts";
 import type { Core } from "../core.ts";
-import { ClosedError, isInterruption } from "../errors.ts";
+import { BusError, ClosedError, isInterruption } from "../errors.ts";
 import { backoff, pause, RETRY } from "../internal/time.ts";
 import type { ServedCall } from "./current_call.ts";
 import { errorAnswer } from "./error_answer.ts";
 import { type CheckedStream, MAX_SILENT, OpenStreams } from "./open_streams.ts";
+import type { Sizes } from "./sizes.ts";
 import {
   malformed,
   MAX_AHEAD,
@@ -20,20 +21,24 @@ import {
   type StreamEnd,
   writeValues,
 } from "./stream_messages.ts";
-import { type Answer, UNADDRESSED } from "./wire.ts";
+import { type Answer, openAnswer, streamAnswer } from "./wire.ts";
 
 /** The number of characters of the values in one message, unless one value is longer. */
 const MAX_BATCH = 16 * 1024;
+/** The share of what may be held for callers up to which streams ask for values. The values of those that have asked may take the rest. */
+const ASKING = 0.5;
 
 /** The streams that a bus serves. */
 export class ServedStreams {
   #core: Core;
+  #held: Sizes;
   #streams: OpenStreams<ServedStream>;
   #abandoned = false;
 
-  /** Creates an empty list of streams. */
-  constructor(core: Core) {
+  /** Creates an empty list of streams. `held` is what the server holds for its callers. */
+  constructor(core: Core, held: Sizes) {
     this.#core = core;
+    this.#held = held;
     this.#streams = new OpenStreams(core);
   }
 
@@ -56,7 +61,7 @@ export class ServedStreams {
     }
     work.streaming = true;
     open(answer);
-    await new ServedStream(this.#core, work, values, this.#streams).run(yields);
+    await new ServedStream(this.#core, this.#held, work, values, this.#streams).run(yields);
     return answer;
   }
 
@@ -86,17 +91,6 @@ export function asStream(result: unknown): AsyncIterable<unknown> | undefined {
   return typeof values[Symbol.asyncIterator] === "function" ? values : undefined;
 }
 
-/** Creates the answer that opens a stream. */
-function openAnswer(fn: string): Answer<string> {
-  return { fn, isError: false, result: "null", resultType: "NoneType", call: { ...UNADDRESSED, stream: true } };
-}
-
-/** Creates the answer for a caller that does not read the result as a stream. */
-function streamAnswer(fn: string): Answer<string> {
-  const result = JSON.stringify(["the result is a stream"]);
-  return { fn, isError: true, result, resultType: "RpcError", call: { ...UNADDRESSED, stream: true } };
-}
-
 /** Values that are sent together, until the caller has taken them. */
 interface Batch {
   readonly first: number;
@@ -110,6 +104,7 @@ interface Batch {
 /** One stream that a bus serves. */
 class ServedStream implements CheckedStream {
   readonly #core: Core;
+  readonly #held: Sizes;
   readonly #work: ServedCall;
   readonly #fn: string;
   readonly #id: string;
@@ -146,8 +141,15 @@ class ServedStream implements CheckedStream {
   /** The number of consecutive checks without a message from the caller. */
   #silent = 0;
 
-  constructor(core: Core, work: ServedCall, values: AsyncIterable<unknown>, streams: OpenStreams<ServedStream>) {
+  constructor(
+    core: Core,
+    held: Sizes,
+    work: ServedCall,
+    values: AsyncIterable<unknown>,
+    streams: OpenStreams<ServedStream>,
+  ) {
     this.#core = core;
+    this.#held = held;
     this.#work = work;
     const { fn, call } = work.request;
     this.#fn = fn;
@@ -173,20 +175,30 @@ class ServedStream implements CheckedStream {
   }
 
   async #takeAll(yields: StandardSchemaV1 | undefined): Promise<void> {
-    while (!this.#returned) {
-      const { done, value } = await this.#next();
-      if (done || this.#returned) return;
-      if (yields) await validate(yields, value, `a value of "${this.#fn}"`, "result");
-      const written = this.#core.codec.write(value);
-      this.#values.push(written);
-      this.#size += sizeOf(written);
-      void this.#post();
+    while (true) {
       while (!this.#returned && !this.#hasCredit()) {
         const { promise, resolve } = Promise.withResolvers<void>();
         this.#resume = resolve;
         await promise;
       }
+      if (this.#returned) return;
+      const { done, value } = await this.#next();
+      if (done || this.#returned) return;
+      if (yields) await validate(yields, value, `a value of "${this.#fn}"`, "result");
+      if (!this.#held.accepts(this.#inbox)) {
+        throw new BusError("busy", `Cannot send values of "${this.#fn}": too many values and answers wait for callers`);
+      }
+      const written = this.#core.codec.write(value);
+      this.#values.push(written);
+      this.#grow(sizeOf(written));
+      void this.#post();
     }
+  }
+
+  #grow(size: number): void {
+    if (this.#removed.signal.aborted) return;
+    this.#size += size;
+    this.#held.add(this.#inbox, size);
   }
 
   async #next(): Promise<IteratorResult<unknown>> {
@@ -202,7 +214,7 @@ class ServedStream implements CheckedStream {
 
   #hasCredit(): boolean {
     const ahead = this.#batched + this.#values.length - this.#taken;
-    return ahead < MAX_AHEAD && this.#size < MAX_AHEAD_SIZE;
+    return ahead < MAX_AHEAD && this.#size < MAX_AHEAD_SIZE && this.#held.accepts(this.#inbox, ASKING);
   }
 
   #endOf(error: unknown): StreamEnd {
@@ -229,7 +241,9 @@ class ServedStream implements CheckedStream {
 
   /** Ends the stream, because its caller has all values or has left. */
   end(): void {
+    if (this.#removed.signal.aborted) return;
     this.#streams.delete(this.#id);
+    this.#held.add(this.#inbox, -this.#size);
     this.#removed.abort();
     this.#over.resolve();
     this.#return();
@@ -286,7 +300,7 @@ class ServedStream implements CheckedStream {
     const text = writeValues(this.#id, first, values, end);
     // the caller counts like this too; a message can be much shorter than its values, because equal marks are written once
     const batch = { first, count, size: end === undefined ? text.length : 0, text, posted: false };
-    this.#size += batch.size - size;
+    this.#grow(batch.size - size);
     this.#batched += count;
     this.#batches.push(batch);
     this.#resume?.();
@@ -311,7 +325,7 @@ class ServedStream implements CheckedStream {
     this.#silent = 0;
     this.#taken = taken;
     const kept = this.#batches.findIndex(({ first, count }) => first + count > taken);
-    for (const { size } of this.#batches.splice(0, kept < 0 ? this.#batches.length : kept)) this.#size -= size;
+    for (const { size } of this.#batches.splice(0, kept < 0 ? this.#batches.length : kept)) this.#grow(-size);
     if (received !== undefined && !this.#repeated) {
       this.#repeated = true; // at most once in a check, because one short message asks for many
       for (const batch of this.#batches) if (batch.first >= received) batch.posted = false;
@@ -322,6 +336,7 @@ class ServedStream implements CheckedStream {
 
   check(keepAlive: boolean, recovering: boolean): void {
     this.#repeated = false;
+    this.#resume?.(); // there may be room for values again, because other callers have taken theirs
     if (!recovering && ++this.#silent > MAX_SILENT) return void this.abandon();
     if (!keepAlive || this.#posting) return;
     const text = writeValues(this.#id, this.#batched, []);

@@ -19,7 +19,6 @@ import { lateRequest } from "./clocks.ts";
 import { ServedCall } from "./current_call.ts";
 import { argumentsOf, errorAnswer } from "./error_answer.ts";
 import type { Exposure } from "./exposure.ts";
-import { answerPymq } from "./pymq.ts";
 import { LargeAnswers } from "./large_answers.ts";
 import { Load } from "./load.ts";
 import { SeenRequests } from "./seen_requests.ts";
@@ -67,10 +66,10 @@ export class Server {
 
   /** Creates the server of a bus. `callerOf` returns the handler of this bus that waits for the call with an id, if any. */
   constructor(core: Core, callerOf: (id: string) => Work | undefined) {
-    this.streams = new ServedStreams(core);
     this.#core = core;
     this.#callerOf = callerOf;
     this.#undelivered = new Undelivered(core);
+    this.streams = new ServedStreams(core, this.#undelivered.held);
     this.#large = new LargeAnswers(core);
   }
 
@@ -233,7 +232,7 @@ export class Server {
     this.#load.remove(size);
     work.forgetArguments();
     if (!answer) return this.#passOver(work);
-    if (!call) return await answerPymq(work.request, answer, this.#core);
+    if (!call) return await this.#undelivered.answerPymq(work.request, answer);
     if (work.cancelled || work.streaming) return void this.#running.delete(call.id);
     await this.#deliver(work, answer);
   }

@@ -1,13 +1,14 @@
 /**
- * The answers that are on their way to their callers. Their total size is limited for each caller, so that a caller that does not read its
- * answers does not affect the others.
+ * The answers that are on their way to their callers. Their size counts as held for their callers.
  *
  * @module
  */
 import type { Core } from "../core.ts";
 import { BusError, ClosedError, isInterruption } from "../errors.ts";
 import { backoff, CLOCK_SKEW, pause, RETRY } from "../internal/time.ts";
-import type { Request } from "./wire.ts";
+import { answerPymq } from "./pymq.ts";
+import { Sizes } from "./sizes.ts";
+import type { Answer, Request } from "./wire.ts";
 
 /** Milliseconds for which an answer is retried while its caller is not connected. A caller that reconnects later sends its request again. */
 const AWAY = 10_000;
@@ -15,20 +16,24 @@ const AWAY = 10_000;
 const MAX_RETRY = 600_000;
 /** The number of characters that are counted for each answer in addition to its text. */
 const EACH = 1_024;
-/** The largest number of characters on their way to one caller, and to all. Many calls that end at once may have large answers. */
-const MAX_SENT = 512 * 1024 * 1024;
-const MAX_SENT_TOTAL = 1024 * 1024 * 1024;
+/** The largest number of characters that are held for one caller, and for all. Many calls that end at once may have large answers. */
+const MAX_HELD = 256 * 1024 * 1024;
+const MAX_HELD_TOTAL = 512 * 1024 * 1024;
+/** The caller as which all callers of PyMQ count. It is no address. */
+const PYMQ = "";
 /** The largest number of characters that are retried for one caller, and for all. A caller sends its request again for further answers. */
 const MAX_RETRIED = 16 * 1024 * 1024;
 const MAX_RETRIED_TOTAL = 256 * 1024 * 1024;
 
 /** Sends the answers of a server. */
 export class Undelivered {
+  /** What the server holds for its callers: answers on their way, and values of streams. */
+  readonly held: Sizes = new Sizes(MAX_HELD, MAX_HELD_TOTAL);
   #core: Core;
-  #sent = new Sizes(MAX_SENT, MAX_SENT_TOTAL);
   #retried = new Sizes(MAX_RETRIED, MAX_RETRIED_TOTAL);
   /** The number of answers that were not sent, because too much is on its way to their callers. */
   #unsent = 0;
+  #sending = 0;
   #stopped = false;
 
   /** Creates the sender of a server's answers. */
@@ -43,11 +48,11 @@ export class Undelivered {
 
   /** Posts an answer once. */
   async post(request: Request, text: string): Promise<void> {
-    if (!this.#begin(request, text)) return;
+    if (!this.#begin(request, text.length)) return;
     try {
       await this.#core.post(request.call!.inbox, text);
     } finally {
-      this.#end(request, text);
+      this.#end(request, text.length);
     }
   }
 
@@ -56,7 +61,7 @@ export class Undelivered {
    * while the caller is not connected. Resolves with the error if the transport refuses the message.
    */
   async send(request: Request, text: string, refusal: boolean): Promise<unknown> {
-    if (!this.#begin(request, text)) return;
+    if (!this.#begin(request, text.length)) return;
     const { channel } = request;
     const { inbox, deadline } = request.call!;
     // a caller that posted its request, and receives no refusal, posts it again; it does not publish it again
@@ -74,67 +79,46 @@ export class Undelivered {
           if (!isInterruption(error)) return error;
         }
         if (repeated || this.#stopped || age > MAX_RETRY || Date.now() > deadline + CLOCK_SKEW) return;
-        retried ||= this.#retried.add(inbox, text);
-        if (!retried) return;
+        if (!retried) {
+          if (!this.#retried.accepts(inbox)) return;
+          this.#retried.add(inbox, text.length + EACH);
+          retried = true;
+        }
         await pause(backoff(RETRY.send, attempt));
       }
     } finally {
-      if (retried) this.#retried.remove(inbox, text);
-      this.#end(request, text);
+      if (retried) this.#retried.add(inbox, -text.length - EACH);
+      this.#end(request, text.length);
     }
   }
 
-  /** Counts an answer that is about to be sent. Returns false if it must not be sent, because too much is on its way to its caller. */
-  #begin({ fn, call }: Request, text: string): boolean {
-    if (this.#sent.add(call!.inbox, text)) return true;
+  /** Puts the answer of a call of PyMQ into its caller's queue. All callers of PyMQ count as one. */
+  async answerPymq(request: Request, answer: Answer<string>): Promise<void> {
+    const { length } = answer.result;
+    if (!this.#begin(request, length)) return;
+    try {
+      await answerPymq(request, answer, this.#core);
+    } finally {
+      this.#end(request, length);
+    }
+  }
+
+  /** Counts an answer that is about to be sent. Returns false if it must not be sent, because too much is held for its caller. */
+  #begin({ fn, call }: Request, size: number): boolean {
+    const caller = call?.inbox ?? PYMQ;
+    if (this.held.accepts(caller)) {
+      this.held.add(caller, size + EACH);
+      this.#sending++;
+      return true;
+    }
     if (this.#unsent++ > 0) return false;
     const why = `Cannot answer calls of "${fn}": their caller does not read its answers`;
     this.#core.report(new BusError("busy", why), fn);
     return false;
   }
 
-  #end({ call }: Request, text: string): void {
-    this.#sent.remove(call!.inbox, text);
-    if (this.#sent.empty) this.#unsent = 0;
+  #end({ call }: Request, size: number): void {
+    this.held.add(call?.inbox ?? PYMQ, -size - EACH);
+    if (--this.#sending === 0) this.#unsent = 0;
   }
-}
-
-/** Counts the characters of answers, by caller, up to limits. One answer may be larger than the limits. */
-class Sizes {
-  readonly #max: number;
-  readonly #maxTotal: number;
-  #sizes = new Map<string, number>();
-  #total = 0;
-
-  /** Creates an empty count of at most `max` characters for one caller, and `maxTotal` for all. */
-  constructor(max: number, maxTotal: number) {
-    this.#max = max;
-    this.#maxTotal = maxTotal;
-  }
-
-  /** Whether no answer is counted. */
-  get empty(): boolean {
-    return this.#sizes.size === 0;
-  }
-
-  /** Adds an answer. Returns false, and adds nothing, if its caller or all callers have reached their limit. */
-  add(caller: string, answer: string): boolean {
-    const size = this.#sizes.get(caller) ?? 0;
-    if (size > this.#max || this.#total > this.#maxTotal) return false;
-    this.#sizes.set(caller, size + cost(answer));
-    this.#total += cost(answer);
-    return true;
-  }
-
-  /** Removes an answer that was added. */
-  remove(caller: string, answer: string): void {
-    const size = this.#sizes.get(caller)! - cost(answer);
-    if (size > 0) this.#sizes.set(caller, size);
-    else this.#sizes.delete(caller);
-    this.#total -= cost(answer);
-  }
-}
-
-function cost(answer: string): number {
-  return answer.length + EACH;
 }

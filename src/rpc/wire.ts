@@ -165,6 +165,17 @@ export function voidAnswer(fn: string, resultType: string): Answer<string> {
   return { fn, isError: false, result: "null", resultType, call: { ...UNADDRESSED, void: true } };
 }
 
+/** Creates the answer that opens a stream. */
+export function openAnswer(fn: string): Answer<string> {
+  return { fn, isError: false, result: "null", resultType: "NoneType", call: { ...UNADDRESSED, stream: true } };
+}
+
+/** Creates the answer for a caller that does not read the result as a stream. */
+export function streamAnswer(fn: string): Answer<string> {
+  const result = JSON.stringify(["the result is a stream"]);
+  return { fn, isError: true, result, resultType: "RpcError", call: { ...UNADDRESSED, stream: true } };
+}
+
 /** Returns the error of the caller for a refusal, or undefined if the caller should act as if the server did not exist. */
 export function denial(fn: string, refused: Refusal): BusError | undefined {
   if (refused === "busy") return new RpcError("busy", `Cannot call "${fn}": every server is at its limit of calls`);

@@ -1,12 +1,21 @@
-/** The answers that are on their way: their size is limited for all callers together, because requests can name any number of inboxes. */
+/**
+ * What a server holds for its callers, answers on their way and values of streams: its size is limited for all callers together, because
+ * requests can name any number of inboxes.
+ */
 import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { Codec } from "../../src/codec/codec.ts";
 import type { Core } from "../../src/core.ts";
+import { STREAM_CHECK } from "../../src/internal/time.ts";
+import type { ServedCall } from "../../src/rpc/current_call.ts";
+import { ServedStreams } from "../../src/rpc/served_stream.ts";
+import { Sizes } from "../../src/rpc/sizes.ts";
 import { Undelivered } from "../../src/rpc/undelivered.ts";
-import type { Request } from "../../src/rpc/wire.ts";
+import type { Answer, Request } from "../../src/rpc/wire.ts";
+import { pause, until } from "../support/until.ts";
 
 describe("Undelivered", () => {
-  it("sends 1 Gi characters at once, whatever inboxes the requests name, and reports that it does not send more", () => {
+  it("sends 512 Mi characters at once, whatever inboxes the requests name, and reports that it does not send more", () => {
     const posted: string[] = [];
     const reports: unknown[] = [];
     const core = {
@@ -23,7 +32,82 @@ describe("Undelivered", () => {
       const request: Request = { fn: "fn", channel: "", args: [], kwargs: {}, call };
       void undelivered.send(request, huge, false);
     }
-    assertEquals(posted.length, 8);
+    assertEquals(posted.length, 4);
     assertEquals(reports, ['Cannot answer calls of "fn": their caller does not read its answers']);
+  });
+
+  it("puts 256 Mi characters into the queues of PyMQ's callers at once", () => {
+    let put = 0;
+    const reports: unknown[] = [];
+    const replies = { put: () => new Promise(() => void put++) };
+    const core = { sender: { replies }, report: (error: Error) => reports.push(error.message) };
+    const undelivered = new Undelivered(core as unknown as Core);
+    const answer: Answer<string> = { fn: "fn", isError: false, resultType: "str", result: "x".repeat(64 * 2 ** 20) };
+    for (let i = 0; i < 12; i++) {
+      const request: Request = { fn: "fn", channel: `__rpc_${crypto.randomUUID()}`, args: [], kwargs: {} };
+      void undelivered.answerPymq(request, answer);
+    }
+    assertEquals(put, 4);
+    assertEquals(reports, ['Cannot answer calls of "fn": their caller does not read its answers']);
+  });
+});
+
+describe("the streams of callers that take no values", () => {
+  /** Serves streams of values of 1,000 characters, of which 10,000 may be held for each caller. */
+  function serve() {
+    const posted: string[] = [];
+    const core = {
+      codec: new Codec(),
+      features: { maxBody: Infinity },
+      recovering: () => false,
+      post: (_inbox: string, text: string) => Promise.resolve(void posted.push(text)),
+      report: () => {},
+    };
+    const streams = new ServedStreams(core as unknown as Core, new Sizes(10_000, 20_000));
+    let [asked, opened] = [0, 0];
+    const open = (inbox: string, gate?: Promise<void>) => {
+      const id = String(opened++);
+      async function* values() {
+        while (true) {
+          asked++;
+          await gate;
+          yield "x".repeat(1_000);
+        }
+      }
+      const request = { fn: "fn", call: { id, inbox, stream: true } };
+      const work = { request, cancel: () => {}, enter: (run: () => unknown) => run() };
+      streams.serve(work as unknown as ServedCall, values(), undefined, () => {}).catch(() => {});
+    };
+    const all = () => Array.from({ length: opened }, (_, i) => String(i));
+    return { streams, open, all, posted, asked: () => asked };
+  }
+
+  it("are asked for no more of them beyond a half of the limit, and for more when some are taken", async () => {
+    const { every } = STREAM_CHECK;
+    STREAM_CHECK.every = 1;
+    const { streams, open, all, asked } = serve();
+    try {
+      for (const inbox of ["a", "a", "a", "b", "c"]) {
+        open(inbox);
+        await pause(0);
+      }
+      await pause(0);
+      const first = asked();
+      assertEquals(first, 10); // of caller "a" 5, and 5 of "b"
+      streams.handleCredit(["0", 5]);
+      await until("others are asked", () => asked() > first);
+    } finally {
+      for (const id of all()) streams.cancel(id);
+      STREAM_CHECK.every = every;
+    }
+  });
+
+  it("fail as busy if their values come when the limit is reached", async () => {
+    const { streams, open, all, posted } = serve();
+    const gate = Promise.withResolvers<void>();
+    for (let i = 0; i < 15; i++) open("a", gate.promise);
+    gate.resolve();
+    await until("some have failed", () => posted.filter((text) => text.includes("too many values")).length >= 5);
+    for (const id of all()) streams.cancel(id);
   });
 });

@@ -111,8 +111,7 @@ export class ItemSender {
    * @throws {BusError} "busy" when it would have to wait, and too many other answers wait
    */
   async answer(queue: string, body: string, ms: number): Promise<void> {
-    const message = writeItem(body, false);
-    if (this.#tryAnswer(queue, message)) return;
+    if (this.#tryAnswer(queue, body)) return;
     if (this.#answers >= MAX_ANSWERS) {
       throw new BusError("busy", `${ANSWER}: ${MAX_ANSWERS} other answers wait for their callers' queues`);
     }
@@ -123,7 +122,7 @@ export class ItemSender {
         const open = this.#namespace.queues.use(queue);
         if (open) await this.#waitForRoom(queue, true);
         else await pause(backoff(MISSING, attempt));
-        if (this.#tryAnswer(queue, message)) return;
+        if (this.#tryAnswer(queue, body)) return;
       }
     } finally {
       this.#answers--;
@@ -132,13 +131,15 @@ export class ItemSender {
   }
 
   /** Puts an answer into its queue. Returns false if the queue does not exist or is full. */
-  #tryAnswer(queue: string, message: Uint8Array): boolean {
+  #tryAnswer(queue: string, body: string): boolean {
     if (this.#closed) throw this.#closed;
     const { posix, queues } = this.#namespace;
     const open = queues.use(queue);
     if (!open) return false;
-    if (message.length > open.size) {
-      const text = `${ANSWER}: it has ${message.length} bytes, and a message of the caller's queue holds ${open.size}`;
+    const message = body.length > open.size ? undefined : writeItem(body, false); // a character has at least one byte
+    if (!message || message.length > open.size) {
+      const text =
+        `${ANSWER}: its ${body.length} characters exceed the ${open.size} bytes of a message of the caller's queue`;
       throw new ProviderError("too_large", text);
     }
     const result = posix.send(open.descriptor, message, message.length);

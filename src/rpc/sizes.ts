@@ -1,0 +1,36 @@
+/**
+ * The number of characters that a server holds for its callers, with a limit for each caller, so that one that does not read does not affect
+ * the others, and a limit for all of them, because requests can name any number of callers.
+ *
+ * @module
+ */
+
+/** Counts the characters of what is held, by caller. */
+export class Sizes {
+  readonly #max: number;
+  readonly #maxTotal: number;
+  #sizes = new Map<string, number>();
+  #total = 0;
+
+  /** Creates an empty count of at most `max` characters for one caller, and `maxTotal` for all. */
+  constructor(max: number, maxTotal: number) {
+    this.#max = max;
+    this.#maxTotal = maxTotal;
+  }
+
+  /**
+   * Returns whether something may be added for a caller: neither it nor all callers have reached this share of their limit. What is added
+   * then may be larger than the limits.
+   */
+  accepts(caller: string, share = 1): boolean {
+    return (this.#sizes.get(caller) ?? 0) <= this.#max * share && this.#total <= this.#maxTotal * share;
+  }
+
+  /** Adds a number of characters, or removes those that were added. */
+  add(caller: string, size: number): void {
+    const sum = (this.#sizes.get(caller) ?? 0) + size;
+    if (sum > 0) this.#sizes.set(caller, sum);
+    else this.#sizes.delete(caller);
+    this.#total += size;
+  }
+}
