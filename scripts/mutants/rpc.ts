@@ -13,7 +13,8 @@ export const CALLS: readonly Mutant[] = [
   {
     subject: "a call runs twice",
     file: "src/rpc/server.ts",
-    text: "if (answer !== false) return void this.#replies.track(this.#undelivered.post(request, answer));",
+    text:
+      "if (answer !== false) return void this.#replies.track(this.#undelivered.post(withoutArguments(request), answer));",
     fault: "",
     tests: "tests/bus/server_test.ts",
   },

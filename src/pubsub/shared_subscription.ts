@@ -5,6 +5,7 @@
  */
 import type { Decoded } from "../codec/codec.ts";
 import { type MessageHeaders, userHeaders } from "../codec/headers.ts";
+import { heldSize } from "../codec/places.ts";
 import type { Core } from "../core.ts";
 import { Fifo } from "../internal/fifo.ts";
 import { cost } from "../port/credit.ts";
@@ -23,7 +24,9 @@ export class SharedSubscription {
   #topic: string;
   #pattern: boolean;
   #seen: SeenEvents | undefined;
-  /** The events and gaps that arrived after an event that is being decoded asynchronously. */
+  /** The event that takes far more memory than its text, until all handlers have started. */
+  #large: Event | undefined;
+  /** The events and gaps that arrived after a large event, or after one that is being decoded asynchronously. */
   #behind: Fifo<[topic: string, body: string] | PendingGap> | undefined;
 
   /** Subscribes at the transport. */
@@ -77,7 +80,11 @@ export class SharedSubscription {
   }
 
   #started(event: Event): void {
-    if (--event.waiting === 0) this.#stream.credit(event.cost);
+    if (--event.waiting > 0) return;
+    this.#stream.credit(event.cost);
+    if (event !== this.#large) return;
+    this.#large = undefined;
+    queueMicrotask(() => this.#resume()); // a chain of large events must not be as deep as long
   }
 
   #receive(topics: string | string[], bodies: string[]): void {
@@ -110,21 +117,27 @@ export class SharedSubscription {
     } catch (error) {
       return this.#refuse(topic, body, error);
     }
-    if (!(decoded instanceof Promise)) return this.#add(topic, body, decoded, headers);
+    const size = heldSize(opened?.body ?? body);
+    if (!(decoded instanceof Promise)) return this.#add(topic, body, decoded, headers, size);
     this.#behind ??= new Fifo();
-    decoded
-      .then((decoded) => this.#add(topic, body, decoded, headers), (error) => this.#refuse(topic, body, error))
-      .then(() => this.#resume());
+    decoded.then((decoded) => {
+      this.#add(topic, body, decoded, headers, size);
+      this.#resume();
+    }, (error) => {
+      this.#refuse(topic, body, error);
+      this.#resume();
+    });
   }
 
   #resume(): void {
+    if (this.#large) return this.#offer();
     const behind = this.#behind!;
     this.#behind = undefined;
     for (let next = behind.shift(); next; next = behind.shift()) {
       if (Array.isArray(next)) this.#deliver(next[0], next[1]);
       else this.#passGap(next);
       if (!this.#behind) continue;
-      this.#behind = behind; // the next event is decoded asynchronously too
+      this.#behind = behind; // the next event is large, or decoded asynchronously too
       break;
     }
     this.#offer();
@@ -135,10 +148,14 @@ export class SharedSubscription {
     this.#core.report(error, topic || this.#topic, true, { verb: "subscribe", next: "drop", item: body });
   }
 
-  #add(topic: string, body: string, decoded: Decoded, received: MessageHeaders | undefined): void {
+  #add(topic: string, body: string, decoded: Decoded, received: MessageHeaders | undefined, size: number): void {
     const headers = userHeaders(received);
     const message: Message = decoded.type === undefined ? { topic, headers } : { topic, type: decoded.type, headers };
-    this.#events.push({ decoded, message, cost: this.#cost(topic, body), waiting: 1 });
+    const event = { decoded, message, cost: this.#cost(topic, body), waiting: 1 };
+    this.#events.push(event);
+    if (size <= body.length) return;
+    this.#large = event;
+    this.#behind ??= new Fifo();
   }
 
   /** Returns the credit that an event costs. For a pattern, the topic of each event is sent too, and counts. */

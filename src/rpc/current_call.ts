@@ -79,7 +79,7 @@ export class ServedCall extends Work {
 
   /** Releases the memory of the arguments, because an answer may be held for long. */
   forgetArguments(): void {
-    this.#request = { ...this.#request, args: [], kwargs: {} };
+    this.#request = withoutArguments(this.#request);
   }
 
   /** Whether the caller has cancelled the call, so that it needs no answer. */
@@ -152,4 +152,9 @@ export class ServedCall extends Work {
 
 function cancellation(fn: string): DOMException {
   return new DOMException(`The caller of "${fn}" has cancelled the call`, "AbortError");
+}
+
+/** Returns what it takes to answer a request. An answer on its way must not keep the arguments, because no limit counts them then. */
+export function withoutArguments(request: Request): Request {
+  return { ...request, args: [], kwargs: {} };
 }

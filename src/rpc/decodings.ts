@@ -4,6 +4,7 @@
  * @module
  */
 import { Codec, type Decoded } from "../codec/codec.ts";
+import { heldSize } from "../codec/places.ts";
 import { BusError, ValidationError } from "../errors.ts";
 import { PendingWork } from "../internal/pending_work.ts";
 import { isA } from "../internal/thrown.ts";
@@ -60,9 +61,10 @@ export class Decodings extends PendingWork {
       }
       const outline = Codec.outline(body);
       const end = outline && begin(outline);
-      this.#load.add(body.length);
+      const size = heldSize(body);
+      this.#load.add(size);
       const ended = () => {
-        this.#load.remove(body.length);
+        this.#load.remove(size);
         end?.();
       };
       void this.track(decoded.then((decoded) => accept(decoded)).catch((error) => void fail(error)).finally(ended));

@@ -5,6 +5,7 @@
  */
 import type { Decoded } from "../codec/codec.ts";
 import type { Envelopes, Signed } from "../codec/envelope.ts";
+import { heldSize } from "../codec/places.ts";
 import { RpcError } from "../errors.ts";
 import type { Link } from "../port/link.ts";
 import type { Caller } from "./caller.ts";
@@ -66,7 +67,7 @@ export class Inbox {
       else if (answersOnly) report(unknownMessage(), "", true);
       else if (type === REQUEST) {
         this.#encryptAnswers(value, signed);
-        server.handleRequest(value, body.length, unreadable, signed);
+        server.handleRequest(value, heldSize(body), unreadable, signed);
       } else if (type === VALUES) caller.streams.handleValues(value, body.length, unreadable);
       else if (unreadable) return; // reported already
       else if (type === CREDIT) server.streams.handleCredit(value);
@@ -87,7 +88,7 @@ export class Inbox {
       this.#bus.decodings.decode(body, topic, ({ value, type }, unreadable) => {
         if (type !== REQUEST) return; // other events on a function's topic are not for servers
         this.#encryptAnswers(value, signed);
-        this.#bus.server.handleRequest(value, body.length, unreadable, signed);
+        this.#bus.server.handleRequest(value, heldSize(body), unreadable, signed);
       }, (outline) => this.#begin(outline, signed));
     }
   }

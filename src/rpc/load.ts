@@ -7,8 +7,8 @@
 /** The largest number of calls. */
 const MOST = 10_000;
 /**
- * The number of characters of all held calls from which no further call is accepted, because a process that runs out of memory ends. One
- * call may be larger.
+ * The number of characters of all held calls (`heldSize`) from which no further call is accepted, because a process that runs out of memory
+ * ends. One call may be larger.
  */
 const MOST_SIZE = 128 * 1024 * 1024;
 

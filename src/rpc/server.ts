@@ -16,7 +16,7 @@ import type { Work } from "../internal/work.ts";
 import { ACTIVITY, answerActivity } from "./activity_answers.ts";
 import { allowed, deniedAnswer } from "./authorization.ts";
 import { lateRequest } from "./clocks.ts";
-import { ServedCall } from "./current_call.ts";
+import { ServedCall, withoutArguments } from "./current_call.ts";
 import { argumentsOf, errorAnswer } from "./error_answer.ts";
 import type { Exposure } from "./exposure.ts";
 import { LargeAnswers } from "./large_answers.ts";
@@ -160,7 +160,7 @@ export class Server {
 
   /**
    * Handles a request from the inbox or from the function's topic. An `unreadable` request is answered with that error. A bus with keys has
-   * verified that the request is `signed`. `size` is the number of its characters.
+   * verified that the request is `signed`. `size` is the size for which it counts.
    */
   handleRequest(value: unknown, size: number, unreadable?: ValidationError, signed?: Signed): void {
     const request = readRequest(value, signed);
@@ -176,7 +176,7 @@ export class Server {
       const late = lateRequest(fn, call.deadline, signed);
       if (answer === undefined || (answer !== false && late)) return this.#reply(request, "forgotten");
       // if this fails, the caller sends its request again
-      if (answer !== false) return void this.#replies.track(this.#undelivered.post(request, answer));
+      if (answer !== false) return void this.#replies.track(this.#undelivered.post(withoutArguments(request), answer));
       if (late) {
         this.#core.report(late, fn, true);
         return this.#refuse(request, "late");
@@ -220,7 +220,7 @@ export class Server {
     if (!request.call) return; // PyMQ has no refusals: the deadline of its caller ends the call
     const { id, attempt } = request.call;
     const call = { id, server: this.#core.link.inbox, joins: true, refused, attempt } as const;
-    this.#replies.track(this.#answer(request, refusal(request.fn, call)));
+    this.#replies.track(this.#answer(withoutArguments(request), refusal(request.fn, call)));
   }
 
   /** Runs a call and sends its answer. The answer of a call that could not be read is its `error`. */

@@ -5,7 +5,7 @@
  * @module
  */
 
-/** Counts the characters of what is held, by caller. */
+/** Counts the held characters, by caller. */
 export class Sizes {
   readonly #max: number;
   readonly #maxTotal: number;
@@ -19,8 +19,8 @@ export class Sizes {
   }
 
   /**
-   * Returns whether something may be added for a caller: neither it nor all callers have reached this share of their limit. What is added
-   * then may be larger than the limits.
+   * Returns whether something may be added for a caller: neither it nor all callers have reached this share of their limit. A
+   * text that is added then may be larger than the limits.
    */
   accepts(caller: string, share = 1): boolean {
     return (this.#sizes.get(caller) ?? 0) <= this.#max * share && this.#total <= this.#maxTotal * share;

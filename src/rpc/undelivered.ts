@@ -27,7 +27,7 @@ const MAX_RETRIED_TOTAL = 256 * 1024 * 1024;
 
 /** Sends the answers of a server. */
 export class Undelivered {
-  /** What the server holds for its callers: answers on their way, and values of streams. */
+  /** The characters that the server holds for its callers: answers on their way, and values of streams. */
   readonly held: Sizes = new Sizes(MAX_HELD, MAX_HELD_TOTAL);
   #core: Core;
   #retried = new Sizes(MAX_RETRIED, MAX_RETRIED_TOTAL);

@@ -1,5 +1,5 @@
 /**
- * What a server holds for its callers, answers on their way and values of streams: its size is limited for all callers together, because
+ * The answers on their way, and values of streams, that a server holds for its callers: their size is limited for all callers together, because
  * requests can name any number of inboxes.
  */
 import { assertEquals } from "@std/assert";
