@@ -28,6 +28,7 @@ import {
 } from "./options.ts";
 import { Link } from "./port/link.ts";
 import type { Place } from "./port/pool.ts";
+import { WorkerError } from "./port/spawn.ts";
 import type { Features, Provider, Sender } from "./provider/provider.ts";
 import { Dispatch } from "./pubsub/dispatch.ts";
 import { Publisher } from "./pubsub/publisher.ts";
@@ -132,7 +133,7 @@ export class Engine implements Core {
       } catch (error) {
         opening.stopped.throwIfAborted();
         const unreachable = isUnavailable(error) && error.retryable;
-        if (unreachable && waitOnFirstConnect === undefined) throw suggestWaiting(error);
+        if (unreachable && waitOnFirstConnect === undefined && !isA(error, WorkerError)) throw suggestWaiting(error);
         if (!waitOnFirstConnect || !unreachable) throw error;
         const spare = deadline - last - performance.now();
         if (spare <= 0) throw waited(error, connectTimeout);

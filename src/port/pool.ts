@@ -4,10 +4,10 @@
  *
  * @module
  */
-import { ProviderError } from "../errors.ts";
+import type { ProviderError } from "../errors.ts";
 import type { Provider } from "../provider/provider.ts";
 import type { Hello } from "./protocol.ts";
-import { checkRuntime, spawn, type Spawned } from "./spawn.ts";
+import { checkRuntime, spawn, type Spawned, WorkerError } from "./spawn.ts";
 
 /** Milliseconds between two heartbeats that main asks a worker for. */
 const BEAT = 2_000;
@@ -164,7 +164,7 @@ export class PooledWorker {
       last = now;
       this.#asked = [...this.#users.keys()].find((user) => user.beat());
       if (++this.#missed <= (this.#asked ? MISSED : STARTING.missed)) return;
-      this.#die(new ProviderError("unavailable", `Cannot use the worker of "${this.#name}": it does not answer`));
+      this.#die(new WorkerError("unavailable", `Cannot use the worker of "${this.#name}": it does not answer`));
     }, BEAT);
   }
 

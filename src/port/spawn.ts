@@ -7,6 +7,9 @@ import { lacksPermission, ProviderError, UnsupportedError } from "../errors.ts";
 import type { Provider } from "../provider/provider.ts";
 import type { Hello, Listening } from "./protocol.ts";
 
+/** The error of a worker that could not be used, so that its transport was not asked. */
+export class WorkerError extends ProviderError {}
+
 /** The callbacks of a worker. */
 export interface WorkerEvents {
   /** Called when the worker listens. */
@@ -45,7 +48,7 @@ export function spawn(provider: Provider, events: WorkerEvents): Spawned {
     const broken = !loaded && cause !== undefined; // its module, or one that it imports, has an error
     const remedy = broken && NOT_FOUND.test(why) ? BUNDLED : "";
     const text = `Cannot ${broken ? "load" : "use"} the worker of "${provider.name}": ${why}${remedy}`;
-    events.died(new ProviderError(code, text, { cause, retryable: broken ? false : undefined }));
+    events.died(new WorkerError(code, text, { cause, retryable: broken ? false : undefined }));
   };
   worker.onmessage = (event) => {
     const { kind, loading } = event.data as Listening;

@@ -3,13 +3,19 @@
  *
  * @module
  */
-import { BusError, ClosedError, fromPlain, ProviderError, toPlain } from "../errors.ts";
+import { BusError, ClosedError, fromPlain, toPlain } from "../errors.ts";
 import type { Provider } from "../provider/provider.ts";
 import { originOfBus } from "../internal/origin.ts";
 import { textOf } from "../internal/thrown.ts";
 import { backoff, RETRY } from "../internal/time.ts";
 import type { FromReceiver, Hello, ToMain, ToWorker } from "./protocol.ts";
 import { type Place, PooledWorker, type WorkerUser } from "./pool.ts";
+import { WorkerError } from "./spawn.ts";
+
+/** Advice for a worker that starts slowly. */
+const SLOW =
+  "on a busy machine, pass a longer connectTimeout; `deno test` first checks the types of each worker of a local copy of tsmq, " +
+  "unless it has --no-check";
 
 /** The data that a worker needs to open its receiver. */
 export type Opening = Pick<Hello, "namespace" | "connectTimeout" | "maxReceive">;
@@ -129,8 +135,8 @@ export class Supervisor {
     let listening = false;
     const late = setTimeout(() => {
       const what = listening ? "did not open the receiver" : "did not start";
-      const text = `Cannot open "${this.#provider.name}": its worker ${what} in time`;
-      started.reject(new ProviderError("unavailable", text));
+      const text = `Cannot open "${this.#provider.name}": its worker ${what} in time; ${SLOW}`;
+      started.reject(new WorkerError("unavailable", text));
     }, connectTimeout + 1_000); // the receiver's own deadline has a more precise message, so it ends first
     try {
       await Promise.race([worker.listening, started.promise]);

@@ -1,6 +1,10 @@
 /** `waitOnFirstConnect`: opening a bus before its transport is there. */
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { Bus, type BusOptions, memory, type Provider, ProviderError } from "../../mod.ts";
 import { aws } from "../../src/providers/aws/provider.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
@@ -73,5 +77,19 @@ describe("waitOnFirstConnect", () => {
     }));
     const broken = await assertRejects(() => Bus.open(late(1, "denied").provider), ProviderError);
     assertEquals(broken.message, "Cannot connect: on purpose");
+  });
+
+  it("is not named by the error of a worker that starts slowly: the transport was not asked", async () => {
+    const dir = mkdtempSync(join(tmpdir(), "tsmq-"));
+    try {
+      const file = join(dir, "silent.js");
+      writeFileSync(file, "setInterval(() => {}, 1_000);");
+      const opening = Bus.open(memory({ worker: pathToFileURL(file) }), { connectTimeout: 1 });
+      const { code, message } = await assertRejects(() => opening, ProviderError);
+      assertEquals(code, "unavailable");
+      assertMatch(message, /^Cannot open "memory": its worker did not start in time; on a busy machine, .*--no-check$/);
+    } finally {
+      rmSync(dir, { recursive: true });
+    }
   });
 });
