@@ -5,7 +5,7 @@
  */
 import type { Bus } from "../bus.ts";
 import { type CurrentCall, currentCall } from "../rpc/current_call.ts";
-import { ProviderError } from "../errors.ts";
+import { ClosedError, ProviderError, TimeoutError } from "../errors.ts";
 import type { MessageHeaders } from "../codec/headers.ts";
 import type { Lease } from "../queue/lease.ts";
 import type { DeadLetter } from "../queue/letter.ts";
@@ -133,10 +133,49 @@ export const headers: Cases = {
       await ended.count(2);
       const closed = caller.stub("fn")();
       await calls.count(3);
-      await server.close();
-      equal(await closed, undefined, "the answer of a function that returned because its bus closes");
-      equal(ended.values.length, 3);
+      const [{ abandoned }] = await Promise.all([
+        server.close({ timeout: 2_000 }),
+        rejects(() => closed, ProviderError, "unavailable"),
+      ]);
+      equal(abandoned, 1, "handlers that the end of close() has cut off");
+      const [first, late, last] = await ended.count(3);
+      equal((first as Error).name, "AbortError");
+      // by the server's clock, a caller that has timed out may seem to cancel early
+      ok(late instanceof TimeoutError || (late as Error).name === "AbortError", "the reason at the deadline");
+      ok(last instanceof ClosedError, "the reason when the bus closes");
     },
+
+  "a served function that its closing bus has ended fails as one whose server goes away": async (t) => {
+    const [caller, server] = await t.buses(2) as [Bus, Bus];
+    const started = t.collect<string>();
+    const errors = t.errors(server);
+    await server.expose("obeys", async () => {
+      const { signal } = currentCall()!;
+      started.add("obeys");
+      await new Promise((resolve) => signal.addEventListener("abort", resolve));
+      throw signal.reason;
+    });
+    const get = () => {
+      started.add("uses");
+      return server.queue("none").get();
+    };
+    await server.expose("uses", get);
+    await server.expose("streams", async function* () {
+      yield await get();
+    });
+    await t.settle();
+    const calls = [
+      caller.stub("obeys")(),
+      caller.stub("uses")(),
+      caller.stream("streams")()[Symbol.asyncIterator]().next(),
+    ];
+    const lost = calls.map((call) => rejects(() => call, ProviderError, "unavailable"));
+    await started.count(3);
+    await server.close({ timeout: 2_000 });
+    await Promise.all(lost);
+    t.frees("none");
+    equal(errors.values.length, 2, "reports: those of the functions that used the bus");
+  },
 };
 
 function plain(headers: MessageHeaders): Record<string, string> {

@@ -218,9 +218,9 @@ export const streams: Cases = {
     async (t) => {
       const [caller, finishes, breaks] = await t.buses(3) as [Bus, Bus, Bus];
       await finishes.expose("finishes", async function* () {
-        const { signal } = currentCall()!;
+        const closes = new Promise((resolve) => finishes.addEventListener("state", resolve, { once: true }));
         yield 0;
-        await new Promise((resolve) => signal.addEventListener("abort", resolve));
+        await closes;
         yield* range(MANY);
       });
       const state = await serveNumbers(t, breaks);

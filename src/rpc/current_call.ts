@@ -5,8 +5,8 @@
  */
 import { type MessageHeaders, userHeaders } from "../codec/headers.ts";
 import type { Core } from "../core.ts";
-import { TimeoutError } from "../errors.ts";
-import { isAbort } from "../internal/thrown.ts";
+import { ClosedError, TimeoutError } from "../errors.ts";
+import { causesOf, isA, isAbort } from "../internal/thrown.ts";
 import { after, CLOCK_SKEW } from "../internal/time.ts";
 import { Work } from "../internal/work.ts";
 import type { Request } from "./wire.ts";
@@ -18,8 +18,10 @@ export interface CurrentCall {
   /** The headers of the request; empty if it has none, such as PyMQ's requests. */
   readonly headers: MessageHeaders;
   /**
-   * Aborts when the answer is no longer needed: the caller has cancelled the call, the deadline has passed, or this bus begins to close.
-   * A function that ignores the signal may continue until the bus is closed.
+   * Aborts when the answer is no longer needed. Its `reason` says why: an `AbortError` (a `DOMException`) when the caller has cancelled the
+   * call or its reader has left, a {@linkcode TimeoutError} ("timeout") at the deadline, and a {@linkcode ClosedError} ("closed") when
+   * `close` of this bus has waited for the function as long as it may, as for the signal of a lease. The caller then gets "unavailable". A
+   * function that should end as soon as the bus begins to close listens to the `"state"` event "closing".
    */
   readonly signal: AbortSignal;
   /**
@@ -55,14 +57,18 @@ export class ServedCall extends Work {
   /** The time when the caller gives up, by the clock of this machine. */
   readonly #end: number;
   readonly #closing: AbortSignal;
+  readonly #abandoned: AbortSignal;
   /** The result of {@linkcode currentCall}, which is created when it is first used. */
   #current: CurrentCall | undefined;
   #controller: AbortController | undefined;
   #cancelled = false;
   #stop: (() => void) | undefined;
 
-  /** Creates the work of a request. `caller` is the handler of this bus that waits for the answer, if any. */
-  constructor(core: Core, request: Request, caller: Work | undefined) {
+  /**
+   * Creates the work of a request. `abandoned` aborts when `close` waits no longer. `caller` is the handler of this bus that waits for the
+   * answer, if any.
+   */
+  constructor(core: Core, request: Request, abandoned: AbortSignal, caller: Work | undefined) {
     super([core.handlers], caller);
     this.#request = request;
     this.server = core.link.inbox;
@@ -70,6 +76,7 @@ export class ServedCall extends Work {
     // a call whose deadline has passed already comes from a machine with another clock
     this.#end = Date.now() < deadline ? deadline : deadline + CLOCK_SKEW;
     this.#closing = core.closing;
+    this.#abandoned = abandoned;
   }
 
   /** The request. It has no arguments any more when the call has ended. */
@@ -98,6 +105,16 @@ export class ServedCall extends Work {
     return signal?.aborted === true && isAbort(error, signal.reason);
   }
 
+  /**
+   * Returns whether the function ended with this error because this bus closes: with the reason of its signal, or because it used the bus.
+   * Its outcome is then unknown to the caller, as that of any call whose server goes away.
+   */
+  wasClosed(error: unknown): boolean {
+    if (!this.#closing.aborted) return false;
+    const aborted = this.isAbort(error) && isA(this.#controller!.signal.reason, ClosedError);
+    return aborted || causesOf(error).some((each) => isA(each, ClosedError));
+  }
+
   /** The call, as the served function sees it. */
   get current(): CurrentCall {
     return this.#current ??= this.#view();
@@ -106,7 +123,7 @@ export class ServedCall extends Work {
   /** Cancels the call. */
   cancel(): void {
     this.#cancelled = true;
-    this.#controller?.abort(cancellation(this.request.fn));
+    this.#controller?.abort(this.#cancellation());
   }
 
   override end(): void {
@@ -131,27 +148,33 @@ export class ServedCall extends Work {
     if (this.#controller) return this.#controller.signal;
     const { fn } = this.request;
     const controller = this.#controller = new AbortController();
-    const closing = this.#closing;
-    if (this.#cancelled) controller.abort(cancellation(fn));
-    else if (closing.aborted) controller.abort(closing.reason);
+    const abandoned = this.#abandoned;
+    const close = () => controller.abort(new ClosedError(`Cannot finish the call of "${fn}": its bus is closing`));
+    if (this.#cancelled) controller.abort(this.#cancellation());
+    else if (abandoned.aborted) close();
     else if (this.running > 0) {
       const end = this.request.call?.stream ? Infinity : this.#end;
       const stop = after(end - Date.now(), () => {
-        controller.abort(new TimeoutError(`Cannot finish the call of "${fn}": its deadline has passed`));
+        controller.abort(this.#timeout());
       });
-      const close = () => controller.abort(closing.reason);
-      closing.addEventListener("abort", close, { once: true });
+      abandoned.addEventListener("abort", close, { once: true });
       this.#stop = () => {
         stop();
-        closing.removeEventListener("abort", close);
+        abandoned.removeEventListener("abort", close);
       };
     }
     return controller.signal;
   }
-}
 
-function cancellation(fn: string): DOMException {
-  return new DOMException(`The caller of "${fn}" has cancelled the call`, "AbortError");
+  #timeout(): TimeoutError {
+    return new TimeoutError(`Cannot finish the call of "${this.request.fn}": its deadline has passed`);
+  }
+
+  /** Returns the reason of a cancellation. A caller that has timed out cancels too. */
+  #cancellation(): Error {
+    if (this.late && !this.request.call?.stream) return this.#timeout();
+    return new DOMException(`The caller of "${this.request.fn}" has cancelled the call`, "AbortError");
+  }
 }
 
 /** Returns what it takes to answer a request. An answer on its way must not keep the arguments, because no limit counts them then. */

@@ -7,7 +7,7 @@ import { RemoteInvocationError } from "../errors.ts";
 import type { ExposedError, ExposeErrors } from "../hooks.ts";
 import { complain } from "../internal/complain.ts";
 import { isA, nameOf, stackOf, textOf } from "../internal/thrown.ts";
-import { type Answer, UNADDRESSED } from "./wire.ts";
+import { type Answer, refusal, UNADDRESSED } from "./wire.ts";
 
 /** The error that callers receive if the function `exposeErrors` fails. */
 const HIDDEN: ExposedError = { name: "Error", message: "the function threw" };
@@ -25,6 +25,11 @@ export function errorAnswer(fn: string, error: unknown, expose: ExposeErrors, re
   const answer = { fn, isError: true, result: JSON.stringify([message]), resultType: name };
   if (stack === undefined && !invalid) return answer;
   return { ...answer, call: { ...UNADDRESSED, ...stack !== undefined && { stack }, ...invalid && { invalid } } };
+}
+
+/** Creates the answer of a function that the closing of its server has ended, so that its outcome is not known. */
+export function forgottenAnswer(fn: string): Answer<string> {
+  return refusal(fn, { ...UNADDRESSED, refused: "forgotten" });
 }
 
 /** Returns the error of the caller for an answer that is an error. */

@@ -218,6 +218,7 @@ class ServedStream implements CheckedStream {
   }
 
   #endOf(error: unknown): StreamEnd {
+    if (this.#work.wasClosed(error)) return { lost: true };
     const { resultType: type, result, call } = errorAnswer(this.#fn, error, this.#core.exposeErrors);
     return { error: { type, args: JSON.parse(result), stack: call?.stack } };
   }

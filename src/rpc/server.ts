@@ -17,7 +17,7 @@ import { ACTIVITY, answerActivity } from "./activity_answers.ts";
 import { allowed, deniedAnswer } from "./authorization.ts";
 import { lateRequest } from "./clocks.ts";
 import { ServedCall, withoutArguments } from "./current_call.ts";
-import { argumentsOf, errorAnswer } from "./error_answer.ts";
+import { argumentsOf, errorAnswer, forgottenAnswer } from "./error_answer.ts";
 import type { Exposure } from "./exposure.ts";
 import { LargeAnswers } from "./large_answers.ts";
 import { Load } from "./load.ts";
@@ -62,7 +62,7 @@ export class Server {
   #replies = new PendingWork();
   /** The calls whose functions run or wait. Further ones than it accepts are refused as "busy". */
   #load = new Load();
-  #closed = false;
+  #abandoned = new AbortController();
 
   /** Creates the server of a bus. `callerOf` returns the handler of this bus that waits for the call with an id, if any. */
   constructor(core: Core, callerOf: (id: string) => Work | undefined) {
@@ -121,13 +121,13 @@ export class Server {
 
   /** Stops serving all names, and refuses all further requests. */
   async stop(): Promise<void> {
-    this.#closed = true;
     this.#undelivered.stop();
     await Promise.allSettled([...this.#exposed.keys()].map((name) => this.unexpose(name)));
   }
 
-  /** Reports to the callers of all running calls that the outcome will not be known. */
+  /** Aborts the signals of all running calls, and reports to their callers that the outcome will not be known. */
   abandon(): void {
+    this.#abandoned.abort();
     for (const { request } of this.#running.values()) this.#reply(request, "forgotten");
     this.#replies.track(this.streams.abandon());
     this.#large.end();
@@ -187,7 +187,7 @@ export class Server {
       if (fn === ACTIVITY && !exposed) return void this.#replies.track(answerActivity(request, this.#core));
       this.#served.add(call.id);
     }
-    if (!exposed || this.#closed) return this.#refuse(request, "gone");
+    if (!exposed || this.#core.closing.aborted) return this.#refuse(request, "gone");
     const { full } = this.#load;
     if (full) {
       const text = `Cannot serve more than ${full} at once: further ones are refused`;
@@ -195,7 +195,7 @@ export class Server {
       return this.#refuse(request, "busy");
     }
     this.#load.add(size);
-    const work = new ServedCall(this.#core, request, call && this.#callerOf(call.id));
+    const work = new ServedCall(this.#core, request, this.#abandoned.signal, call && this.#callerOf(call.id));
     const error = unreadable && errorAnswer(fn, unreadable, this.#core.exposeErrors, true);
     void work.run(() => this.#serve(work, exposed, size, error));
   }
@@ -203,7 +203,7 @@ export class Server {
   /** Offers to serve a call whose caller found no registered server, and registers again. The caller then posts the call to one server. */
   #offer(request: Request): void {
     const exposed = this.#exposed.get(request.fn);
-    if (!exposed || this.#closed) return this.#reply(request, "gone");
+    if (!exposed || this.#core.closing.aborted) return this.#reply(request, "gone");
     this.#reply(request, "here");
     exposed.registering ??= Promise.resolve(this.#core.sender.replies?.register(request.fn, this.#core.link.inbox))
       .catch(() => {}) // the receiver renews the registration anyway
@@ -254,7 +254,7 @@ export class Server {
 
   /** Returns whether a call that has waited still runs: its function is served, and its caller has not cancelled it. */
   #serves({ request, cancelled }: ServedCall, { exposure }: Exposed): boolean {
-    return !this.#closed && !cancelled && this.#exposed.get(request.fn)?.exposure === exposure;
+    return !this.#core.closing.aborted && !cancelled && this.#exposed.get(request.fn)?.exposure === exposure;
   }
 
   /** Runs the function within its limit. Resolves with undefined if the caller does not wait any more or the function is no longer served. */
@@ -316,8 +316,8 @@ export class Server {
     } catch (error) {
       // arguments that the schema rejects are the caller's fault, and an aborted function ends as its caller wants
       if (started && !work.isAbort(error)) report(error, fn, false, { verb: "expose", next: "answer" });
-      // a stream has sent its error
-      return work.streaming ? voidAnswer(fn, "") : errorAnswer(fn, error, exposeErrors, !started);
+      if (work.streaming) return voidAnswer(fn, ""); // a stream has sent its error
+      return call && work.wasClosed(error) ? forgottenAnswer(fn) : errorAnswer(fn, error, exposeErrors, !started);
     }
   }
 

@@ -30,6 +30,7 @@ function serve(...errors: BusError[]) {
     codec: new Codec(),
     telemetry: { observe: (_verb: string, _name: string, work: () => unknown) => work() },
     handlers: new PendingWork(),
+    closing: new AbortController().signal,
     report: () => {},
     recovering: () => false,
   } as unknown as Core;
