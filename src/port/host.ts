@@ -161,7 +161,7 @@ class Host {
   }
 
   /** Changes the bindings of a queue one after another: an earlier `bind` must not take effect after an `unbind`. */
-  #replyInOrder(id: number, queue: string, work: () => Promise<void>): void {
+  #replyInOrder(id: number, queue: string, work: () => Promise<boolean | void>): void {
     const changed = (this.#changes.get(queue) ?? Promise.resolve()).then(work);
     const settled: Promise<void> = changed.catch(() => {}).then(() => {
       if (this.#changes.get(queue) === settled) this.#changes.delete(queue);

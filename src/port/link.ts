@@ -218,10 +218,10 @@ export class Link {
 
   /**
    * Binds a queue to a topic or a pattern. Repeats that after each replacement of the worker, until the stream is closed. Closing it does
-   * not end the binding.
+   * not end the binding. `onGap` is called when the transport had lost the binding.
    */
-  bind(filter: Filter, queue: string): Stream {
-    return this.#streams.open(filter, () => {}, undefined, queue);
+  bind(filter: Filter, queue: string, onGap: OnGap): Stream {
+    return this.#streams.open(filter, () => {}, onGap, queue);
   }
 
   /** Ends the binding of a queue. */

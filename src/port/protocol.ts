@@ -74,7 +74,8 @@ export type FromReceiver =
 
 /** The value of `done` for each kind of request. */
 export interface Answers {
-  subscribe: undefined;
+  /** Whether a queue that is now bound was not bound before, if the transport knows that. */
+  subscribe: boolean | void;
   unsubscribe: undefined;
   unbind: undefined;
   receive: Delivery[];

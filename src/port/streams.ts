@@ -13,6 +13,9 @@ import type { FromReceiver } from "./protocol.ts";
 /** The reason of a gap after the worker died. */
 export const REPLACED = "the worker was replaced";
 
+/** The reason of a gap of a group whose binding was lost. */
+const UNBOUND = "The transport had lost the group, and did not store events for it";
+
 /** Receives the events of one frame, with one topic for all bodies or one topic for each. */
 export type Receive = (topics: string | string[], bodies: string[]) => void;
 
@@ -37,8 +40,8 @@ export interface StreamsLink {
   connected(): boolean;
   /** Returns a number for a new subscription. */
   nextId(): number;
-  /** Asks the receiver to subscribe, with a full window of credit, or to bind a queue. */
-  subscribe(subscription: number, filter: Filter, queue?: string): Promise<void>;
+  /** Asks the receiver to subscribe, with a full window of credit, or to bind a queue. Resolves with true if the queue was not bound. */
+  subscribe(subscription: number, filter: Filter, queue?: string): Promise<boolean | void>;
   /** Asks the receiver to end a subscription. */
   unsubscribe(subscription: number): Promise<void>;
   /** Gives credit to the receiver. */
@@ -74,7 +77,7 @@ export class Streams {
 
   /** Whether any subscription reports its own gaps. */
   get reportsGaps(): boolean {
-    return [...this.#subscriptions.values()].some(({ onGap }) => onGap !== undefined);
+    return [...this.#subscriptions.values()].some(({ onGap, queue }) => onGap !== undefined && queue === undefined);
   }
 
   /** Creates a subscription or, with a queue, a binding. Restores it after each replacement of the worker, until the stream is closed. */
@@ -118,7 +121,10 @@ export class Streams {
 
   /** Records that the worker died, so that each confirmed subscription has a gap. */
   broke(): void {
-    for (const subscription of this.#subscriptions.values()) subscription.broken ||= subscription.confirmed;
+    for (const subscription of this.#subscriptions.values()) {
+      if (subscription.queue !== undefined) continue; // it keeps its events
+      subscription.broken ||= subscription.confirmed;
+    }
   }
 
   /** Passes the events of a frame to their subscriptions. */
@@ -158,7 +164,8 @@ export class Streams {
     subscription.owed = 0;
     for (let failures = 1; live(); failures++) {
       try {
-        await this.#link.subscribe(id, subscription.filter, subscription.queue);
+        const unbound = await this.#link.subscribe(id, subscription.filter, subscription.queue) === true;
+        if (unbound) this.gap(id, UNBOUND, 0);
         subscription.confirmed = true;
         this.#reportReplacement(subscription);
         return subscription.ready.resolve();

@@ -27,10 +27,11 @@ export interface Binder {
    * Binds a queue to a topic or a pattern. After it has resolved, each matching event, whichever bus publishes it, is put at the end of the
    * queue before its `publish` resolves. If the queue is full, the event is put nevertheless, or `publish` waits for room. The transport
    * may also store events that do not match: the core acknowledges those, by `Delivery.topic`. Binding again does nothing. The core repeats
-   * it when it rejects "unavailable", after each lost connection, and in each new worker. It changes the bindings of one queue one after
-   * another.
+   * it when it rejects "unavailable", after each lost connection, when the receiver reports that it is connected, and in each new worker. It
+   * changes the bindings of one queue one after another. It may resolve with true if the queue was not bound: if it had been, the transport
+   * has lost the binding, and the core reports a gap.
    */
-  bind(filter: TopicFilter, queue: string): Promise<void>;
+  bind(filter: TopicFilter, queue: string): Promise<boolean | void>;
   /**
    * Ends a binding. When it resolves, no publisher puts further events into the queue, except those whose publish began earlier. An
    * unknown binding is ignored. The queue and its items stay.

@@ -80,7 +80,7 @@ export class GroupMember {
       handlerTimeout,
       signal,
     });
-    this.#binding = core.link.bind(this.#filter, this.#queue);
+    this.#binding = core.link.bind(this.#filter, this.#queue, (reason, lost) => core.gap({ topic, reason, lost }));
     this.ready = this.#binding.ready;
     this.ready.catch(() => this.close()); // the subscription has failed
     this.closed = this.#consumer.closed.then(() => this.#binding.close()).then(() => {

@@ -40,6 +40,36 @@ describe("groups on Redis", () => {
     assertEquals(await calls("lpush"), puts);
   });
 
+  it("members bind their queues again after FLUSHALL, and report a gap; a freed group stays free", async () => {
+    await using server = await RedisServer.start(); // it loses everything
+    const provider = redis({ port: server.port });
+    const namespace = crypto.randomUUID();
+    await using bus = await Bus.open(provider, { namespace });
+    await using other = await Bus.open(provider, { namespace });
+    const [seen, gaps] = [[] as unknown[], [] as unknown[]];
+    bus.addEventListener("gap", ({ detail: { topic, lost } }) => gaps.push([topic, lost]));
+    const members = ["orders", "shop.*", "freed"].map((topic) =>
+      bus.subscribe(topic, (event) => seen.push(event), { group: "g", pattern: topic === "shop.*" })
+    );
+    for (const { ready } of members) await ready;
+    await other.subscribe("freed", () => {}, { group: "g" }).free();
+    const { bindings } = new Names(namespace);
+    const [key] = await server.run("keys", `${bindings}?*`) as string[];
+    await server.run("pexpire", key!, 14_000);
+    await until("the marker is renewed", async () => Number(await server.run("pttl", key!)) > 14_000);
+    assertEquals([await server.run("hlen", bindings), gaps], [2, []]);
+    await members[2]!.unsubscribe();
+    await server.run("flushall");
+    await until("both groups have a gap", () => gaps.length === 2);
+    assertEquals(gaps, [["orders", undefined], ["shop.*", undefined]]);
+    await other.publish(1, "orders");
+    await other.publish(2, "shop.a");
+    await until("both events are handled", () => seen.length === 2);
+    assertEquals([seen.toSorted(), await server.run("hlen", bindings), gaps.length], [[1, 2], 2, 2]);
+    await bus.close();
+    assertEquals(await server.run("keys", `${bindings}?*`), []);
+  });
+
   it("an item with a topic that is too long is a dead letter, and is not matched", async () => {
     await using bus = await open();
     const seen: unknown[] = [];

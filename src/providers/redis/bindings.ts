@@ -1,6 +1,7 @@
 /**
  * The queues that are bound to topics, for groups: a hash with one field for each binding. Publishers read it at most once a second, and
- * only while they publish. Other clients may write any number of fields of any length, so the number, each length and their sum are limited.
+ * only while they publish. A bus that has bound queues keeps a marker, which expires: if it is missing, the server has lost its data (FLUSHALL),
+ * and the queues are bound again; a group that was only freed stays free. Other clients may write any number of fields of any length, so the number, each length and their sum are limited.
  *
  * @module
  */
@@ -11,7 +12,8 @@ import { BINDING_DELAY, GroupPuts } from "../../provider/group_puts.ts";
 import type { Binder, TopicFilter } from "../../provider/provider.ts";
 import type { Client } from "./client.ts";
 import type { Names } from "./names.ts";
-import { arrayOf, count, type ReplyReader, texts } from "./replies.ts";
+import { arrayOf, count, exactly, type ReplyReader, texts } from "./replies.ts";
+import { LEASE, RENEW } from "./registry.ts";
 import { run, type Script, script } from "./scripts.ts";
 
 /** The largest number of bytes of a binding. */
@@ -42,21 +44,21 @@ return {total, bindings, long, 0}
 );
 
 /**
- * Adds the binding ARGV[1], unless there are ARGV[2] others, or all of them would have more than ARGV[3] bytes. Replies with the number of
- * bindings if it was not added, otherwise with 0.
+ * Adds the binding ARGV[1], unless there are ARGV[2] others, or all of them would have more than ARGV[3] bytes. Replies whether it was not there
+ * before, and with the number of bindings if it was not added, otherwise with 0.
  */
 const BIND: Script = script(
   "bind the queue of a group",
   `
 local added, total = redis.call('HSET', KEYS[1], ARGV[1], ''), redis.call('HLEN', KEYS[1])
-if added == 0 then return 0 end
+if added == 0 then return {0, 0} end
 if total <= tonumber(ARGV[2]) then
   local bytes = 0
   for _, binding in ipairs(redis.call('HKEYS', KEYS[1])) do bytes = bytes + #binding end
-  if bytes <= tonumber(ARGV[3]) then return 0 end
+  if bytes <= tonumber(ARGV[3]) then return {1, 0} end
 end
 redis.call('HDEL', KEYS[1], ARGV[1])
-return total - 1
+return {1, total - 1}
 `,
 );
 
@@ -104,21 +106,32 @@ export class RedisBinder implements Binder {
   #client: Client;
   #names: Names;
   #closing = new AbortController();
+  /** The key that exists as long as the server keeps its data. */
+  #marker: string;
+  #lost: () => void;
+  #timer: ReturnType<typeof setInterval> | undefined;
 
-  /** Creates the binder of a namespace. */
-  constructor(client: Client, names: Names) {
+  /** Creates the binder of a namespace. `lost` is called when the server has lost its data, so that all queues have to be bound again. */
+  constructor(client: Client, names: Names, lost: () => void) {
     this.#client = client;
     this.#names = names;
+    this.#marker = names.bindings + crypto.randomUUID();
+    this.#lost = lost;
   }
 
-  async bind(filter: TopicFilter, queue: string): Promise<void> {
+  async bind(filter: TopicFilter, queue: string): Promise<boolean> {
     const doing = `subscribe to "${filter.topic}"`;
     const binding = writeBinding(filter, queue);
     checkBytes(binding, MAX_BYTES, doing);
     try {
-      const total = await run(this.#client, count, BIND, [this.#names.bindings], [binding, ...LIMITS]);
+      // before the binding: if the data is lost in between, the marker is missing
+      await this.#client.call(exactly("OK"), "set", this.#marker, "", "px", String(LEASE));
+      this.#timer ??= setInterval(() => this.#renew().catch(() => {}), RENEW); // the next connection binds again
+      const read = (reply: unknown) => arrayOf(2, reply).map(count) as [added: number, total: number];
+      const [added, total] = await run(this.#client, read, BIND, [this.#names.bindings], [binding, ...LIMITS]);
       if (total > 0) throw tooMany("bind the queue of a group", hash(this.#names), total);
       await this.#known();
+      return added > 0;
     } catch (error) {
       throw inWords(doing, error);
     }
@@ -133,9 +146,20 @@ export class RedisBinder implements Binder {
     }
   }
 
-  /** Ends the waits for publishers. */
+  /** Ends the waits for publishers, and the renewals. */
   stop(): void {
+    clearInterval(this.#timer);
     this.#closing.abort(new ClosedError());
+  }
+
+  /** Removes what expires otherwise. */
+  async close(): Promise<void> {
+    if (this.#timer !== undefined) await this.#client.call(count, "unlink", this.#marker);
+  }
+
+  async #renew(): Promise<void> {
+    const kept = await this.#client.call(count, "pexpire", this.#marker, String(LEASE));
+    if (kept === 0 && !this.#closing.signal.aborted) this.#lost();
   }
 
   /** Resolves when every publisher knows of a change. */

@@ -102,7 +102,7 @@ class RedisReceiver implements Receiver {
       ? new ClusterClient(settings, TIMEOUT, commands)
       : new Connection(settings, TIMEOUT, commands, master);
     const id = this.inbox.slice(this.inbox.lastIndexOf(":") + 1);
-    this.binder = new RedisBinder(this.#commands, names);
+    this.binder = new RedisBinder(this.#commands, names, () => this.#connected && context.state(true));
     this.#registry = new Registry(this.#commands, names, this.inbox, fault);
     // a node of a Cluster cannot tell whether another node has the receiver of a message
     this.#queues = new Queues(
@@ -245,7 +245,12 @@ class RedisReceiver implements Receiver {
     this.#registry.stop();
     this.binder.stop();
     // a connection that is down may reconnect meanwhile
-    const left = [this.#events.up ? this.#leave() : undefined, this.#registry.close(), this.#queues.close()];
+    const left = [
+      this.#events.up ? this.#leave() : undefined,
+      this.#registry.close(),
+      this.binder.close(),
+      this.#queues.close(),
+    ];
     await within(CLEANUP, Promise.allSettled(left));
     const { uncertain } = this.#queues;
     await Promise.all([this.#events.close(), this.#commands.close()]);

@@ -12,11 +12,11 @@ import { NOW } from "./lua.ts";
 import { run, type Script, script } from "./scripts.ts";
 
 /** Milliseconds until a registration expires. Callers may try a killed server for that long. */
-const LEASE = 15_000;
+export const LEASE = 15_000;
 /** The longest time in milliseconds until a registration expires. A longer one is forged, or the server's clock was set back. */
 const LONGEST = 2 * LEASE;
 /** Milliseconds between renewals. Two of them may fail before a registration expires. */
-const RENEW = 5_000;
+export const RENEW = 5_000;
 
 /**
  * Registers the inbox ARGV[1] as a server for ARGV[2] milliseconds. Removes expired registrations, and those that would last longer than
