@@ -59,6 +59,8 @@ interface Subscription {
   readonly ready: PromiseWithResolvers<void>;
   /** Whether the transport has confirmed the subscription before, so that `ready` has resolved. */
   confirmed: boolean;
+  /** Whether the transport has refused to restore it, so that it is tried again. */
+  refused: boolean;
   /** Whether a gap must be reported, because the worker died after the subscription was confirmed. */
   broken: boolean;
   /** The cost of events whose handlers have started, and for which the worker has not received credit yet. */
@@ -86,7 +88,7 @@ export class Streams {
     const ready = Promise.withResolvers<void>();
     const subscription: Subscription = {
       ...{ filter, receive, onGap, queue, ready },
-      ...{ confirmed: false, broken: false, owed: 0 },
+      ...{ confirmed: false, refused: false, broken: false, owed: 0 },
     };
     ready.promise.catch(() => {});
     this.#subscriptions.set(id, subscription);
@@ -115,7 +117,8 @@ export class Streams {
   /** Binds all queues again, because the transport may have lost the bindings while it was unreachable. */
   rebind(): void {
     for (const [id, subscription] of this.#subscriptions) {
-      if (subscription.queue !== undefined && subscription.confirmed) void this.#subscribe(id, subscription);
+      const { queue, confirmed, refused } = subscription;
+      if (queue !== undefined && confirmed && !refused) void this.#subscribe(id, subscription);
     }
   }
 
@@ -156,13 +159,17 @@ export class Streams {
     this.#subscriptions.clear();
   }
 
-  /** Subscribes. If the transport is unreachable, it retries until the stream is closed or the worker is replaced. Any other error ends the stream. */
-  async #subscribe(id: number, subscription: Subscription): Promise<void> {
+  /**
+   * Subscribes. If the transport is unreachable, it retries until the stream is closed or the worker is replaced. Any other error ends the
+   * stream, unless it has existed before: then the reason may pass, and nothing waits for the retries.
+   */
+  async #subscribe(id: number, subscription: Subscription, failures = 1): Promise<void> {
     const worker = this.#link.worker(); // `resume` asks the next worker
     const live = () =>
       this.#subscriptions.get(id) === subscription && worker !== undefined && this.#link.worker() === worker;
     subscription.owed = 0;
-    for (let failures = 1; live(); failures++) {
+    subscription.refused = false;
+    for (; live(); failures++) {
       try {
         const unbound = await this.#link.subscribe(id, subscription.filter, subscription.queue) === true;
         if (unbound) this.gap(id, UNBOUND, 0);
@@ -172,9 +179,14 @@ export class Streams {
       } catch (error) {
         if (!live()) return;
         if (!isUnavailable(error)) {
-          this.#subscriptions.delete(id);
-          if (subscription.confirmed) this.#link.fault(fromPlain(toPlain(error)));
-          return subscription.ready.reject(error);
+          if (!subscription.confirmed) {
+            this.#subscriptions.delete(id);
+            return subscription.ready.reject(error);
+          }
+          subscription.refused = true;
+          this.#link.fault(fromPlain(toPlain(error)));
+          const again = () => live() ? this.#subscribe(id, subscription, failures + 1) : undefined;
+          return void pause(backoff(RETRY.restore, failures)).then(again);
         }
         // while the connection is down, the bus knows the reason already
         if (this.#link.connected() && failures === 1) this.#link.fault(error);

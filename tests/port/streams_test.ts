@@ -2,7 +2,9 @@ import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { pack } from "../../src/port/batch.ts";
 import { WINDOW } from "../../src/port/credit.ts";
+import { ProviderError } from "../../mod.ts";
 import { REPLACED, Streams, type StreamsLink } from "../../src/port/streams.ts";
+import { until } from "../support/until.ts";
 import type { Filter } from "../../src/provider/provider.ts";
 
 const filterOf = (topic: string): Filter => ({ topic, pattern: false, serves: false });
@@ -12,11 +14,15 @@ function streams() {
   let worker = 1;
   let ids = 0;
   const asked: unknown[] = [];
+  const refusals: Error[] = [];
   const link: StreamsLink = {
     worker: () => `worker ${worker}`,
     connected: () => true,
     nextId: () => ++ids,
-    subscribe: (_id, { topic }) => Promise.resolve(void asked.push(["subscribe", topic, `worker ${worker}`])),
+    subscribe: (_id, { topic }) => {
+      asked.push(["subscribe", topic, `worker ${worker}`]);
+      return refusals.length > 0 ? Promise.reject(refusals.shift()) : Promise.resolve();
+    },
     unsubscribe: (id) => Promise.resolve(void asked.push(["unsubscribe", id])),
     credit: (id, count) => void asked.push(["credit", id, count]),
     fault: (error) => void asked.push(error),
@@ -27,7 +33,7 @@ function streams() {
     worker++;
     return made.resume();
   };
-  return { streams: made, asked, replace };
+  return { streams: made, asked, refusals, replace };
 }
 
 describe("Streams", () => {
@@ -55,6 +61,30 @@ describe("Streams", () => {
     some.receive({ kind: "events", runs: [1, 1], bodies: pack(["after"]) });
     await replaced;
     assertEquals(seen, ["before", { reason: REPLACED, lost: 0 }, "after"]);
+  });
+
+  it("tries again when a transport refuses to restore a stream or a binding, and nothing waits for that", async () => {
+    const { streams: some, asked, refusals, replace } = streams();
+    const all = [some.open(filterOf("a"), () => {}), some.open(filterOf("b"), () => {}, undefined, "b@g")];
+    await Promise.all(all.map(({ ready }) => ready));
+    asked.length = 0;
+    const full = () => new ProviderError("denied", "Cannot subscribe: on purpose");
+    refusals.push(full(), full(), full());
+    await replace();
+    some.rebind(); // does not add further attempts
+    await until("both are subscribed", () => asked.length === 8);
+    const codes = asked.filter((each) => each instanceof ProviderError).map(({ code }) => code);
+    assertEquals(codes, ["denied", "denied", "denied"]);
+    for (const topic of ["a", "b"]) {
+      const times = asked.filter((each) => Array.isArray(each) && each[1] === topic).length;
+      assertEquals(times, topic === "a" ? 3 : 2, topic);
+    }
+    // a rebind of a connected bus is refused for a while too
+    asked.length = 0;
+    refusals.push(full());
+    some.rebind();
+    await until("it is bound", () => asked.length === 3);
+    assertEquals(asked.filter(Array.isArray), [1, 2].map(() => ["subscribe", "b", "worker 2"]));
   });
 
   it("gives all credit back, in pieces of half a window", async () => {
