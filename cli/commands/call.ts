@@ -1,5 +1,5 @@
 import { buildCommand } from "@stricli/core";
-import { RpcError, ValidationError } from "../../src/errors.ts";
+import { ValidationError } from "../../src/errors.ts";
 import type { Bus } from "../../mod.ts";
 import { fromJson, line, lines, print, toJson, values } from "../io.ts";
 import { BUS_FLAGS, type BusFlags, number, URL_ARGUMENT, withBus } from "../session.ts";
@@ -7,6 +7,7 @@ import { BUS_FLAGS, type BusFlags, number, URL_ARGUMENT, withBus } from "../sess
 interface Flags extends BusFlags {
   readonly multi: boolean;
   readonly stdin: boolean;
+  readonly stream: boolean;
   readonly text: boolean;
   readonly timeout: number;
 }
@@ -26,14 +27,8 @@ interface CallOptions {
   readonly signal: AbortSignal;
 }
 
-/** Calls a function, and prints its result, or the values of its stream until Ctrl-C. */
-async function callOne(bus: Bus, name: string, args: readonly unknown[], options: CallOptions): Promise<void> {
-  try {
-    return await print(toJson(await bus.stub(name, options)(...args)));
-  } catch (error) {
-    if (!(error instanceof RpcError && error.name === "RpcError" && error.code === "invalid")) throw error;
-  }
-  // the result is a stream; a generator that nobody has read has not run
+/** Prints the values of a stream until it ends or Ctrl-C. */
+async function printStream(bus: Bus, name: string, args: readonly unknown[], options: CallOptions): Promise<void> {
   try {
     for await (const value of bus.stream(name, options)(...args)) await print(toJson(value));
   } catch (error) {
@@ -47,8 +42,12 @@ export const command = buildCommand({
     withBus(url, flags, async (bus, signal) => {
       const options = { timeout: flags.timeout, signal };
       for await (const list of calls(flags, args, signal)) {
+        if (flags.stream) {
+          await printStream(bus, name, list, options);
+          continue;
+        }
         if (!flags.multi) {
-          await callOne(bus, name, list, options);
+          await print(toJson(await bus.stub(name, options)(...list)));
           continue;
         }
         for (const result of await bus.stub(name, { ...options, multi: true })(...list)) {
@@ -66,6 +65,12 @@ export const command = buildCommand({
       stdin: {
         kind: "boolean",
         brief: "Make one call for each line of standard input, an array of arguments",
+        default: false,
+        withNegated: false,
+      },
+      stream: {
+        kind: "boolean",
+        brief: "Print the values of a stream, one on each line, until it ends or Ctrl-C",
         default: false,
         withNegated: false,
       },
@@ -87,7 +92,6 @@ export const command = buildCommand({
   docs: {
     brief: "Call a function and print its result as JSON",
     fullDescription: [
-      "Prints the values of a stream, one on each line, until it ends or Ctrl-C.",
       "Exit code 7: no server serves the function. 8: it threw. 4: no answer in time.",
       'With --multi, one line for each server: {"status":"fulfilled","value":…} or {"status":"rejected","reason":…}.',
     ].join("\n"),
@@ -97,6 +101,7 @@ export const command = buildCommand({
       { input: "redis://localhost greet --text World", brief: "a string as the argument" },
       { input: "redis://localhost add -- -1 2", brief: "after --, no argument is a flag" },
       { input: "redis://localhost status --multi", brief: "ask every server" },
+      { input: "redis://localhost count 3 --stream", brief: "each value as it comes" },
       { input: "redis://localhost add --stdin < pairs.ndjson", brief: "[1,2] on each line" },
     ],
   },

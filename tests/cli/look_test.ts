@@ -269,7 +269,7 @@ for (const [name, start] of Object.entries(GROUNDS)) {
       assertEquals([failed.code, failed.errors], [8, ['tsmq: Cannot call "throws": RangeError(out of luck)']]);
     });
 
-    it("call prints the values of a stream, until it ends or Ctrl-C", async () => {
+    it("call --stream prints the values of a stream, until it ends or Ctrl-C", async () => {
       let ended = false;
       await bus.expose("count", async function* (to: number) {
         try {
@@ -278,10 +278,15 @@ for (const [name, start] of Object.entries(GROUNDS)) {
           ended = true;
         }
       });
-      assertEquals(await run("call", "count", "3"), { code: 0, lines: ['{"i":1}', '{"i":2}', '{"i":3}'], errors: [] });
+      assertEquals(await run("call", "count", "3", "--stream"), {
+        code: 0,
+        lines: ['{"i":1}', '{"i":2}', '{"i":3}'],
+        errors: [],
+      });
+      assertMatch((await run("call", "count", "3")).errors[0]!, /its result is a stream; use stream\(\)/);
       ended = false;
       const printed = (lines: () => string[]) => until("it prints values", () => lines().length > 2);
-      const { code, lines, errors } = await during(printed, "call", "count", "1e9");
+      const { code, lines, errors } = await during(printed, "call", "count", "1e9", "--stream");
       assertEquals([code, lines[1], errors], [0, '{"i":2}', []]);
       await until("the generator has ended", () => ended);
     });
