@@ -12,12 +12,15 @@ import { isA, nameOf, stackOf, textOf } from "./internal/thrown.ts";
 export interface ErrorContext {
   /** The verb that the user called: its handler or function threw, or its message could not be read. */
   readonly verb?: "subscribe" | "consume" | "expose";
-  /** The number of the failed attempt, if the error belongs to an item. */
+  /**
+   * The number of the failed attempt of an item. One event of an attempt has it; further errors, such as that of giving the item back, do
+   * not, nor `next`.
+   */
   readonly attempt?: number;
   /**
    * The next step of the bus: the item is retried after `delay` milliseconds, the item moves to its dead-letter queue, the event (or an
-   * item of a memory queue that was lost with its worker) is dropped, or the caller receives the error. Of an item whose lease was lost, a
-   * consumer with the same `maxAttempts` decides so, when the item comes again.
+   * item of a memory queue that was lost with its worker) is dropped, or the caller receives the error. "dead-letter" after the last
+   * attempt, or if `backoff` returned `Infinity`. Absent if the lease was lost: another consumer may have finished the item.
    */
   readonly next?: "retry" | "dead-letter" | "drop" | "answer";
   /** Milliseconds until the next attempt; absent if the bus does not know it, as after a lost lease. */
@@ -38,7 +41,7 @@ export class BusErrorEvent extends Event {
   readonly topic: string;
   /** The verb whose handler or function threw, or whose message could not be read; absent for other errors. */
   readonly verb?: ErrorContext["verb"];
-  /** The number of the failed attempt, if the error belongs to an item. */
+  /** The number of the failed attempt of an item, as in {@linkcode ErrorContext.attempt}. */
   readonly attempt?: number;
   /** The next step of the bus, as in {@linkcode ErrorContext.next}. Absent if it is not known. */
   readonly next?: ErrorContext["next"];

@@ -88,6 +88,16 @@ export async function calls(bus: Bus | typeof tsmq): Promise<void> {
     assertType<IsExact<typeof attempt, number | undefined>>(true);
     assertType<IsExact<typeof signal, AbortSignal | undefined>>(true);
   }, { group: "billing", lease: 1, maxAttempts: 2, backoff: (n) => n, deadLetter: "dead", handlerTimeout: 9 });
+  const backoff = (attempt: number, error: unknown) => error instanceof TypeError ? Infinity : attempt;
+  bus.subscribe(Order, () => {}, { group: "billing", backoff });
+  bus.queue("jobs").consume(() => {}, { backoff });
+  bus.queue("jobs").consume(() => {}, {
+    backoff: (attempt, error) => {
+      assertType<IsExact<typeof attempt, number>>(true);
+      assertType<IsExact<typeof error, unknown>>(true);
+      return attempt;
+    },
+  });
   // @ts-expect-error a group is a name
   bus.subscribe("prices", () => {}, { group: 7 });
   const subscription = bus.subscribe("prices", () => {});

@@ -43,8 +43,8 @@ export const QUEUES: readonly Mutant[] = [
   {
     subject: "the delay of a nack is ignored",
     file: "src/queue/failed_attempts.ts",
-    text: 'this.#deliveries.settleWhileHeld(delivery, "nack", delay)',
-    fault: 'this.#deliveries.settleWhileHeld(delivery, "nack", 0)',
+    text: 'deliveries.settle(delivery, "nack", delay)',
+    fault: 'deliveries.settle(delivery, "nack", 0)',
     tests: memory(/^consumers: backoff/),
   },
   {

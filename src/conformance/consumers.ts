@@ -75,6 +75,40 @@ export const consumers: Cases = {
     equal((await errors.count(2)).map(({ error, topic }) => [error, topic]), [[failure, "work"], [failure, "work"]]);
   },
 
+  "backoff: Infinity for an error makes its item or its event a dead letter now, and the others are retried": async (
+    t,
+  ) => {
+    const bus = await t.open();
+    const errors = t.errors(bus);
+    const options = {
+      backoff: (_: number, error: unknown) => (error as Error).message === "never" ? Infinity : 0,
+      maxAttempts: 9,
+    };
+    const tried = t.collect<unknown>("the attempts");
+    const handler = (item: unknown, { attempt }: { readonly attempt?: number }) => {
+      tried.add([item, attempt]);
+      if (attempt === 1) throw new Error(item as string);
+    };
+    const queue = t.queue<string>(bus, "work");
+    const consumer = queue.consume(handler, options);
+    for (const item of ["never", "later"]) await queue.put(item);
+    const dead = await t.queue<DeadLetter>(bus, "work.dead").get({ timeout: 30_000 });
+    equal([dead.item, dead.attempts, dead.cause.message], ["never", 1, "never"]);
+    await tried.count(3);
+    await consumer.close();
+    if (t.features.groups) {
+      const member = bus.subscribe("news", handler, { ...options, group: "readers" });
+      t.frees("news@readers", "news@readers.dead");
+      await member.ready;
+      await t.settle();
+      await bus.publish("never", "news");
+      const { item, attempts } = await t.queue<DeadLetter>(bus, "news@readers.dead").get({ timeout: 30_000 });
+      equal([item, attempts], ["never", 1]);
+    }
+    const nexts = (await errors.count(2)).map(({ message, attempt, next, delay }) => [message, attempt, next, delay]);
+    equal(nexts.slice(0, 2).toSorted(), [["later", 1, "retry", 0], ["never", 1, "dead-letter", undefined]]);
+  },
+
   "backoff: the item is redelivered after this time": async (t) => {
     const bus = await t.open();
     t.errors(bus);

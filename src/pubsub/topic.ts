@@ -57,8 +57,11 @@ export interface SubscribeOptions<S extends StandardSchemaV1 | undefined = Stand
   readonly lease?: number;
   /** With `group`: the number of attempts after which a failing event goes to the dead-letter queue. Default: unlimited. */
   readonly maxAttempts?: number;
-  /** With `group`: milliseconds before the next attempt, as for {@linkcode Queue.consume}. */
-  readonly backoff?: number | ((attempt: number) => number);
+  /**
+   * With `group`: milliseconds before the next attempt, as for {@linkcode Queue.consume}. A function that returns `Infinity` prevents the next
+   * attempt.
+   */
+  readonly backoff?: number | ((attempt: number, error: unknown) => number);
   /** With `group`: the name of the dead-letter queue. Default: `<target>@<group>.dead`. */
   readonly deadLetter?: string;
   /** With `group`: milliseconds that a handler may take, as for {@linkcode Queue.consume}. Default: no limit. */

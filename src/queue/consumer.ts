@@ -4,7 +4,7 @@
  * @module
  */
 import type { Deliveries, Opened } from "./deliveries.ts";
-import { FailedAttempts, NOTHING, type Settle } from "./failed_attempts.ts";
+import { type DelayOf, FailedAttempts, NOTHING, type Settle } from "./failed_attempts.ts";
 import type { Held } from "./lease.ts";
 import { BusError, type ErrorCode, isInterruption, TimeoutError } from "../errors.ts";
 import { isA, isAbort, textOf } from "../internal/thrown.ts";
@@ -48,10 +48,11 @@ export interface ConsumeOptions {
    */
   readonly maxAttempts?: number;
   /**
-   * Milliseconds before each next attempt, or a function of the number of the failed attempt that returns them, as in
-   * `(attempt) => 200 * 2 ** (attempt - 1)`. Default: 100, doubled each time, at most 30,000.
+   * Milliseconds before each next attempt, or a function that returns them. It gets the number of the failed attempt and its error, as in
+   * `(attempt, error) => error instanceof NoSuchUser ? Infinity : 200 * 2 ** (attempt - 1)`. If it returns `Infinity`, the item is not
+   * retried: it goes to the dead-letter queue immediately. Default: 100, doubled each time, at most 30,000.
    */
-  readonly backoff?: number | ((attempt: number) => number);
+  readonly backoff?: number | ((attempt: number, error: unknown) => number);
   /** The name of the dead-letter queue. Default: that of the queue. It is an option of `queue`, or the name of the queue plus `.dead`. */
   readonly deadLetter?: string;
   /**
@@ -130,13 +131,16 @@ export function consume<T>(
     const stop = after(handlerTimeout, () => {
       if (held.settled || held.lost) return;
       held.expire(late);
-      const settle = async () => await failed.settle(delivery, true, late, held)();
-      settling = settle().catch((error) => failed.unsettled(delivery, error));
+      settling = failed.settle(delivery, true, late, held)();
     });
     try {
       await running;
     } catch (error) {
-      if (!settling || !isAbort(error, late)) throw error; // the end of an aborted handler was reported already
+      if (!settling) throw error;
+      if (!isAbort(error, late)) { // otherwise, its end was reported already
+        await settling;
+        failed.reportFurther(delivery, error);
+      }
     } finally {
       stop();
       await settling;
@@ -261,8 +265,14 @@ export function consume<T>(
   return { closed, close, [Symbol.asyncDispose]: close };
 }
 
-function backoffOf(backoff: ConsumeOptions["backoff"], longest: number): (attempt: number) => number {
-  if (typeof backoff === "function") return (attempt) => checkDelay("a backoff", backoff(attempt), longest);
+/** Returns the delay of the next attempt; `Infinity` if there must be none. */
+function backoffOf(backoff: ConsumeOptions["backoff"], longest: number): DelayOf {
+  if (typeof backoff === "function") {
+    return (attempt, error) => {
+      const delay = backoff(attempt, error);
+      return delay === Infinity ? delay : checkDelay("a backoff", delay, longest);
+    };
+  }
   if (backoff !== undefined) {
     const delay = checkDelay("a backoff, which is milliseconds or a function that returns them", backoff, longest);
     return () => delay;

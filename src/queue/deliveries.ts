@@ -21,7 +21,7 @@ import type { Held } from "./lease.ts";
 import { writeLetter } from "./letter.ts";
 
 /** Milliseconds before an item that could be neither acknowledged nor dead-lettered is redelivered. */
-const REDELIVERY_DELAY = 1_000;
+export const REDELIVERY_DELAY = 1_000;
 /** The largest number of characters of an error in a dead letter, so that the letter fits the transport. */
 const MAX_CAUSE = 4_096;
 
@@ -324,13 +324,13 @@ export class Deliveries {
   }
 
   /**
-   * Gives back an item that could be neither acknowledged nor dead-lettered. An acknowledgement that did arrive stays valid. `next` is what
-   * becomes of the item.
+   * Gives back an item that could be neither acknowledged nor dead-lettered. An acknowledgement that did arrive stays valid. `context` has
+   * neither `attempt` nor `next` if the attempt was reported before.
    */
-  async giveBack(delivery: Opened, error: unknown, next: ErrorContext["next"] = "retry"): Promise<void> {
-    const { attempt, watch } = delivery;
+  async giveBack(delivery: Opened, error: unknown, context?: ErrorContext): Promise<void> {
+    const { attempt, next } = context ?? { attempt: delivery.attempt, next: "retry" };
     // without the lease, or with a closed bus, the item goes back at a time that this bus does not choose
-    const gone = watch.signal.aborted ||
+    const gone = delivery.watch.signal.aborted ||
       isA(error, BusError) && (error.code === "lease_lost" || error.code === "closed");
     const delay = gone || next !== "retry" ? undefined : REDELIVERY_DELAY;
     this.report(delivery, error, false, { verb: "consume", attempt, next, delay });

@@ -6,7 +6,7 @@
 import { BusError, ValidationError } from "../errors.ts";
 import type { ErrorContext } from "../events.ts";
 import { causesOf, isA, isAbort } from "../internal/thrown.ts";
-import { attemptsOf, type Deliveries, type Opened } from "./deliveries.ts";
+import { attemptsOf, type Deliveries, type Opened, REDELIVERY_DELAY } from "./deliveries.ts";
 import type { Held } from "./lease.ts";
 
 /** Settles an item after its attempt. */
@@ -15,19 +15,22 @@ export type Settle = () => Promise<unknown>;
 /** Settles nothing: the item was settled, or its lease was lost. */
 export const NOTHING: Settle = () => Promise.resolve();
 
+/** Returns the milliseconds before the item of a failed attempt is retried; `Infinity` if it is not. */
+export type DelayOf = (attempt: number, error: unknown) => number;
+
 /** Decides about the items of a consumer whose attempts have failed, and reports the errors. */
 export class FailedAttempts {
   readonly #deliveries: Deliveries;
   readonly #maxAttempts: number;
   readonly #deadLetter: string;
-  readonly #delayOf: (attempt: number) => number;
+  readonly #delayOf: DelayOf;
 
-  /** Creates it for a consumer. `delayOf` returns the milliseconds before the item of the failed attempt of this number is retried. */
+  /** Creates it for a consumer. */
   constructor(
     deliveries: Deliveries,
     maxAttempts: number,
     deadLetter: string,
-    delayOf: (attempt: number) => number,
+    delayOf: DelayOf,
   ) {
     this.#deliveries = deliveries;
     this.#maxAttempts = maxAttempts;
@@ -40,14 +43,8 @@ export class FailedAttempts {
     if (held?.lost) return () => this.#lost(delivery, readable, error, held.signal.reason);
     const exhausted = delivery.attempt >= this.#maxAttempts || (!held && isA(error, ValidationError));
     if (exhausted) return this.#dead(delivery, readable, error);
-    try {
-      const delay = this.#delayOf(delivery.attempt);
-      this.report(delivery, error, !readable, { next: "retry", delay });
-      return this.#leavingErrors(() => this.#deliveries.settleWhileHeld(delivery, "nack", delay));
-    } catch (why) { // the function `backoff` threw
-      this.report(delivery, error, !readable);
-      return () => Promise.reject(why);
-    }
+    const delay = this.#delay(delivery, error);
+    return delay === Infinity ? this.#dead(delivery, readable, error) : this.#retry(delivery, readable, error, delay);
   }
 
   /**
@@ -75,14 +72,52 @@ export class FailedAttempts {
   }
 
   /** Reports that an item could be neither acknowledged nor given back nor dead-lettered, and gives it back later. */
-  async unsettled(delivery: Opened, error: unknown, readable = true): Promise<void> {
-    await this.#deliveries.giveBack(delivery, error, this.#next(delivery, readable));
+  async unsettled(delivery: Opened, error: unknown): Promise<void> {
+    const attempt = delivery.started ? delivery.attempt : undefined;
+    await this.#deliveries.giveBack(delivery, error, { attempt, next: this.#next(delivery, true, error) });
+  }
+
+  /** Reports a further error of an attempt that was reported: without its number, so that each attempt is counted once. */
+  reportFurther(delivery: Opened, error: unknown): void {
+    this.#deliveries.report(delivery, error, false, { verb: "consume" });
   }
 
   /** Reports the error of an attempt. `rejected` is that of `Core.report`. */
   report(delivery: Opened, error: unknown, rejected: boolean, more: ErrorContext = {}): void {
     const attempt = attemptsOf(delivery);
     this.#deliveries.report(delivery, error, rejected, { verb: "consume", attempt, ...more });
+  }
+
+  /** Returns the milliseconds before the next attempt; `Infinity` if there must be none. */
+  #delay(delivery: Opened, error: unknown): number {
+    try {
+      return this.#delayOf(delivery.attempt, error);
+    } catch (why) { // the function `backoff` threw
+      this.reportFurther(delivery, why);
+      return REDELIVERY_DELAY;
+    }
+  }
+
+  /**
+   * Gives back the item of a failed attempt, and reports the attempt with the first answer, which shows whether the lease still held: another
+   * consumer may have finished the item while this process was frozen. In an outage, the report does not wait for its end.
+   */
+  #retry(delivery: Opened, readable: boolean, error: unknown, delay: number): Settle {
+    const deliveries = this.#deliveries;
+    const { leases } = deliveries.core.link;
+    const report = (more: ErrorContext) => this.report(delivery, error, !readable, more);
+    return async () => {
+      try {
+        const held = await deliveries.settle(delivery, "nack", delay);
+        const next = () => this.#next(delivery, readable, leases.reason(deliveries.queue));
+        return report(held ? { next: "retry", delay } : { next: next() });
+      } catch {
+        report({ next: "retry", delay: leases.closing ? undefined : delay });
+      }
+      await deliveries.settleWhileHeld(delivery, "nack", delay).catch(async (why) => {
+        if (!leases.closing) await deliveries.giveBack(delivery, why, {});
+      });
+    };
   }
 
   /** Reports the error of an item that has no further attempts, and moves the item to the dead-letter queue. */
@@ -96,29 +131,36 @@ export class FailedAttempts {
       try {
         await this.#deliveries.moveToDeadLetters(delivery, readable, error, this.#deadLetter, begin);
       } catch (why) {
-        if (begun) await this.unsettled(delivery, why, readable);
-        else await this.#lost(delivery, readable, error);
+        if (begun) await this.#deliveries.giveBack(delivery, why, {});
+        else await this.#lost(delivery, readable, error, undefined, why);
       }
     };
   }
 
   /**
    * Handles the error of an attempt that has lost its lease. The item has not failed, because another consumer may have it. A handler that
-   * ended because of that, or because the bus is closed, is reported with the reason why the lease ended.
+   * ended because of that, or because the bus is closed, is reported with `reason`, which its signal has. `why` is why the lease ended.
    */
-  async #lost(delivery: Opened, readable: boolean, error: unknown, reason?: unknown): Promise<void> {
+  async #lost(delivery: Opened, readable: boolean, error: unknown, reason?: unknown, why = reason): Promise<void> {
     const closed = (cause: unknown) =>
       isA(cause, BusError) && (cause.code === "closed" || cause.code === "not_initialized");
     const interrupted = reason !== undefined &&
       (isAbort(error, reason) || closed(reason) && causesOf(error).some(closed));
-    this.report(delivery, interrupted ? reason : error, !readable, { next: this.#next(delivery, readable) });
+    this.report(delivery, interrupted ? reason : error, !readable, {
+      next: this.#next(delivery, readable, why),
+    });
     await this.#deliveries.release(delivery, true);
   }
 
-  /** Returns what becomes of an item that was neither acknowledged nor dead-lettered, as far as a consumer like this one decides about it. */
-  #next(delivery: Opened, readable: boolean): ErrorContext["next"] {
+  /**
+   * Returns what becomes of an item that was neither acknowledged nor dead-lettered, as far as a consumer like this one decides about it;
+   * undefined if the lease ended, for this reason, and another consumer may have finished the item.
+   */
+  #next(delivery: Opened, readable: boolean, why: unknown): ErrorContext["next"] {
     const { durable, exactAttempts } = this.#deliveries.core.features;
-    if (!durable && delivery.watch.orphaned) return "drop"; // the queue was lost with its worker
+    const { orphaned } = delivery.watch;
+    if (!durable && orphaned) return "drop"; // the queue was lost with its worker
+    if (!orphaned && isA(why, BusError) && why.code === "lease_lost") return undefined;
     const exhausted = exactAttempts && attemptsOf(delivery) >= this.#maxAttempts;
     return exhausted || !readable ? "dead-letter" : "retry";
   }

@@ -192,6 +192,27 @@ describe("an outage at the end of a handler", () => {
     assertEquals([attempts, errors], [[1, 2], [["on purpose", "retry", 1]]]);
   });
 
+  it("makes one report with the number of the attempt, however many errors follow", async () => {
+    await using bus = await Bus.open(deaf());
+    const errors: unknown[] = [];
+    bus.addEventListener("error", ({ message, attempt, next, delay }) => errors.push([message, attempt, next, delay]));
+    const late = Promise.withResolvers<void>();
+    const jobs = bus.queue<string>("away");
+    const consumer = jobs.consume(async (_, { signal }) => {
+      await new Promise((resolve) => signal.addEventListener("abort", resolve));
+      await late.promise;
+      throw new Error("its own");
+    }, { handlerTimeout: 20, lease: 1_000, backoff: 3_600_000 });
+    await jobs.put("item");
+    await until("it cannot be given back", () => errors.length === 2);
+    late.resolve();
+    await consumer.close();
+    const timeout = 'Cannot wait for a handler of queue "away": it has not ended within 20 ms';
+    assertEquals(errors[0], [timeout, 1, "retry", 3_600_000]);
+    const unnumbered = [undefined, undefined, undefined];
+    assertEquals(errors.slice(1), [["Cannot acknowledge: on purpose", ...unnumbered], ["its own", ...unnumbered]]);
+  });
+
   it("does not delay the end of the bus", async () => {
     const bus = await Bus.open(deaf());
     const errors: unknown[] = [];

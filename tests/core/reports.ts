@@ -151,10 +151,26 @@ export const reports: Cases = {
     await queue.put("item");
     equal((await errors.count(3)).map((event) => [event.message, ...shape(event)]), [
       ["settled", "consume", "jobs", 1, undefined, undefined],
-      ["item", "consume", "jobs", 1, undefined, undefined],
-      ["the backoff", "consume", "jobs", 1, "retry", 1_000],
+      ["the backoff", "consume", "jobs", undefined, undefined, undefined],
+      ["item", "consume", "jobs", 1, "retry", 1_000],
     ]);
     await consumer.close();
+  },
+
+  "a failed attempt whose lease ended unnoticed is reported without what becomes of its item": async (t) => {
+    const bus = await t.open();
+    const errors = t.errors(bus);
+    const queue = t.queue<string>(bus, "jobs");
+    const consumer = queue.consume(async () => {
+      await queue.free(); // with its leases, as if another consumer had finished the item while this process was frozen
+      throw new Error("late");
+    });
+    await queue.put("item");
+    equal((await errors.count(1)).map((event) => [event.message, ...shape(event)]), [
+      ["late", "consume", "jobs", 1, undefined, undefined],
+    ]);
+    await consumer.close();
+    equal(errors.values.length, 1, "the number of reports");
   },
 
   "a served function that throws, or whose result cannot be sent, is reported on its server too": async (t) => {
