@@ -296,7 +296,11 @@ export class Engine implements Core {
   };
 
   readonly post = (inbox: string, message: string): Promise<boolean | undefined> => {
-    return this.#posts.post(inbox, message);
+    try {
+      return this.#posts.post(inbox, this.codec.sendable(message));
+    } catch (error) {
+      return Promise.reject(error);
+    }
   };
 
   readonly joins = (inbox: string): void => this.#posts.joins(inbox);

@@ -180,7 +180,7 @@ export class ValidationError extends BusError {
   readonly issues: readonly Issue[];
   /**
    * The invalid part: the `"arguments"` of a call, which its caller can correct; the `"result"` of a function or a value of its stream, which
-   * its server can correct; an `"event"` or an `"item"` that a schema rejects; or the `"options"` of a verb. Absent for anything else.
+   * its server can correct; an `"event"` or an `"item"`; each with its headers and its delay; or other `"options"`. Absent for anything else.
    */
   readonly part?: InvalidPart;
   /** The received body, if it could not be read. */

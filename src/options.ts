@@ -38,8 +38,9 @@ export interface BusOptions {
    */
   readonly waitOnFirstConnect?: boolean;
   /**
-   * The largest body in bytes that this bus decodes. It drops larger events, requests and answers, and reports each with an `"error"` event.
-   * A larger item cannot be read: `get` rejects, `receive` and `consume` move it to the dead-letter queue. Default 32 MiB.
+   * The largest body in bytes that this bus sends and decodes. It sends nothing larger: the verb rejects ("too_large"). It drops larger
+   * events, requests and answers, and reports each with an `"error"` event. A larger item cannot be read: `get` rejects, and `body` of the
+   * error contains the item; `receive` and `consume` move it to the dead-letter queue. Default 32 MiB.
    */
   readonly maxReceive?: number;
   /** Classes whose instances are restored in events, items, arguments and results, at any depth. */

@@ -13,7 +13,7 @@ import { readMarks } from "./marks.ts";
 import { writePlain } from "./plain.ts";
 import { Reviver, tagIn } from "./revive.ts";
 import { dictKeys, pythonSet, Writer, type Written } from "./write.ts";
-import { ValidationError } from "../errors.ts";
+import { ProviderError, ValidationError } from "../errors.ts";
 import type { StandardSchemaV1 } from "./schema.ts";
 import { builtin } from "../internal/builtin.ts";
 import { isA, textOf } from "../internal/thrown.ts";
@@ -57,10 +57,10 @@ export class Codec {
   readonly #reviver = new Reviver(this.#classes);
   /** The reviver for bodies without tags. It visits only marked values. */
   readonly #untagged = new Reviver(this.#classes, false);
-  /** The largest number of bytes of a body that this codec decodes (the option `maxReceive`). */
+  /** The largest number of bytes of a body that this codec encodes and decodes (the option `maxReceive`). */
   readonly maxBody: number;
 
-  /** Creates a codec that revives instances of these classes, and decodes bodies of up to `maxBody` bytes of UTF-8. */
+  /** Creates a codec that revives instances of these classes, and accepts bodies of up to `maxBody` bytes of UTF-8. */
   constructor(types: Iterable<EventClass> = [], maxBody = Infinity) {
     this.maxBody = maxBody;
     for (const type of types) this.register(type);
@@ -91,11 +91,23 @@ export class Codec {
   }
 
   /**
-   * Encodes a value as a body.
+   * Encodes a value as a body. `doing` begins the message of an error: what the body is for.
    *
    * @throws {ValidationError} when the value, or a value in it, cannot be encoded; `issues[0].path` leads to it
+   * @throws {ProviderError} "too_large" when this codec would not decode the body
    */
-  encode(value: unknown): string {
+  encode(value: unknown, doing?: string): string {
+    return this.sendable(this.#encoded(value), doing);
+  }
+
+  /** Returns a body that may be sent. Throws the error "too_large" if this codec would not decode it. */
+  sendable(body: string, doing = "send a message"): string {
+    if (!exceeds(body, this.maxBody)) return body;
+    const text = `Cannot ${doing}: its ${body.length} characters exceed ${this.maxBody} bytes (maxReceive)`;
+    throw new ProviderError("too_large", text);
+  }
+
+  #encoded(value: unknown): string {
     try {
       return writePlain(value) ?? new Writer(this.#classes).body(value);
     } catch (cause) {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { ValidationError } from "../errors.ts";
+import { type InvalidPart, ValidationError } from "../errors.ts";
 import { kindOf } from "../internal/arguments.ts";
 import { textOf } from "../internal/thrown.ts";
 import { prepare } from "./tags.ts";
@@ -25,13 +25,14 @@ const bytes = new TextEncoder();
 export const NO_HEADERS: MessageHeaders = Object.freeze(Object.create(null));
 
 /**
- * Checks the headers that a user passes. Returns a copy, or undefined if there are none.
+ * Checks the headers that a user passes with this part of an operation. Returns a copy, or undefined if there are none.
  *
  * @throws {ValidationError} when a name or a value is invalid, or they are too long
  */
-export function checkHeaders(headers: unknown): MessageHeaders | undefined {
+export function checkHeaders(headers: unknown, part: InvalidPart): MessageHeaders | undefined {
   if (headers === undefined) return undefined;
-  const invalid = (why: string, cause?: unknown) => new ValidationError(`Cannot use headers: ${why}`, [], { cause });
+  const invalid = (why: string, cause?: unknown) =>
+    new ValidationError(`Cannot use headers: ${why}`, [], { cause, part });
   if (typeof headers !== "object" || headers === null || Array.isArray(headers)) {
     throw invalid(`${kindOf(headers)} is not an object of strings`);
   }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { UnsupportedError, ValidationError } from "../errors.ts";
+import { type InvalidPart, UnsupportedError, ValidationError } from "../errors.ts";
 
 /** Checks the name of a topic, queue, function or namespace: any non-empty string of well-formed Unicode. */
 export function checkName(what: string, name: unknown): string {
@@ -41,15 +41,18 @@ export function checkTime(what: string, value: unknown, least = 0): number {
 }
 
 /**
- * Checks the delay of an item that goes back to its queue.
+ * Checks the delay of an item. `part` is that of the error.
  *
  * @throws {UnsupportedError} when the delay is longer than the transport supports
+ * @throws {ValidationError} when it is no number, or longer than {@linkcode LONGEST}: its item would stay forever
  */
-export function checkDelay(what: string, value: unknown, longest: number): number {
-  const delay = checkTime(what, value);
-  if (delay <= longest) return delay;
+export function checkDelay(what: string, value: unknown, longest: number, part: InvalidPart = "options"): number {
+  const invalid = (why: string) => new ValidationError(`Cannot use ${quote(value)} as ${what}: ${why}`, [], { part });
+  if (typeof value !== "number" || !(value >= 0)) throw invalid("it is not a number of at least 0");
+  if (value > LONGEST) throw invalid(`the largest delay is ${Math.min(longest, LONGEST)} ms`);
+  if (value <= longest) return value;
   throw new UnsupportedError(
-    `Cannot use ${delay} ms as ${what}: the transport delays an item by ${longest} at most`,
+    `Cannot use ${value} ms as ${what}: the transport delays an item by ${longest} at most`,
   );
 }
 

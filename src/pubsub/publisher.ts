@@ -54,7 +54,7 @@ export class Publisher {
   ): Promise<number | undefined> {
     const { sender, codec, envelopes } = this.#core;
     const valid = schema && validate(schema, event, `an event on "${topic}"`, "event");
-    const body = envelopes.seal("event", topic, codec.encode(event), headers);
+    const body = envelopes.seal("event", topic, codec.encode(event, `publish to "${topic}"`), headers);
     const tail = this.#tails.get(topic);
     const subscribed = this.#dispatch.unready;
     if (!subscribed && !tail && !(valid instanceof Promise)) return sender.publish(topic, body);
@@ -83,7 +83,7 @@ function isOptions(value: unknown): value is PublishOptions {
 function headersIn(options: unknown, topic: string): MessageHeaders | undefined {
   if (options === undefined) return undefined;
   refuseUnknown(options, PUBLISH, "publish", " to", topic);
-  if (isOptions(options)) return checkHeaders(options.headers);
+  if (isOptions(options)) return checkHeaders(options.headers, "event");
   throw new ValidationError(`Cannot publish to "${topic}": options must be a plain object`, [], { part: "options" });
 }
 

@@ -21,8 +21,8 @@ export interface ItemOptions {
   /** Headers that are sent with the item: at most 8 KiB of names and values. */
   readonly headers?: MessageHeaders;
   /**
-   * Milliseconds before the item can be taken. It is then taken before the items that wait. The transport stores the time, so the item
-   * arrives even if this process ends. Default 0.
+   * Milliseconds before the item can be taken: at most 10¹² (31 years), on AWS 15 minutes. It is then taken before the items that wait. The
+   * transport stores the time, so the item arrives even if this process ends. Until then, only `free` of the queue removes it. Default 0.
    */
   readonly delay?: number;
 }

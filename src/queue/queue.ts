@@ -80,19 +80,19 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
    * Puts an item at the end of the queue. Resolves when the transport has accepted it.
    *
    * @throws {QueueFullError} when there was no room in time, on transports whose queues can be full
-   * @throws {ProviderError} "unavailable" when the transport did not confirm the item within `timeout` or `sendTimeout`; it may still arrive
+   * @throws {ProviderError} "too_large"; or "unavailable" when it was not confirmed within `timeout` or `sendTimeout`: it may still arrive
    * @throws {UnsupportedError} when the delay is longer than the transport supports; nothing was sent
-   * @throws {ValidationError} when the schema rejects the item, it cannot be encoded, or the headers are invalid
+   * @throws {ValidationError} when the schema rejects the item, it cannot be encoded, or the headers or the delay are invalid
    */
   async put(item: I, options: PutOptions = {}): Promise<void> {
     this.#checkOpen("put into queue");
     refuseUnknown(options, PUT, "put into queue", "", this.name);
     const wait = waitOf(options);
     checkSignal(options.signal)?.throwIfAborted();
-    const headers = checkHeaders(options.headers);
-    const delay = checkDelay("a delay", options.delay ?? 0, this.#core.features.maxPutDelay);
+    const headers = checkHeaders(options.headers, "item");
+    const delay = checkDelay("a delay", options.delay ?? 0, this.#core.features.maxPutDelay, "item");
+    const { signal } = options;
     try {
-      const { signal } = options;
       await this.#core.telemetry.observe(
         "put",
         this.name,
@@ -101,7 +101,8 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
             if (this.#schema) await validate(this.#schema, item, `an item of queue "${this.name}"`, "item");
             checkLimit();
             const { codec, envelopes } = this.#core;
-            const body = envelopes.seal("item", this.name, codec.encode(item), withTrace(headers, traceparent));
+            const encoded = codec.encode(item, `put into queue "${this.name}"`);
+            const body = envelopes.seal("item", this.name, encoded, withTrace(headers, traceparent));
             await this.#core.sender.send(this.name, body, { wait, signal, delay });
             this.#core.activity.put(this.name);
           }),
@@ -118,11 +119,12 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   }
 
   /**
-   * Takes the oldest item out of the queue. If this process dies, the item is lost; {@linkcode Queue.receive} prevents that.
+   * Takes the oldest item out of the queue. If this process dies, the item is lost; {@linkcode Queue.receive} prevents that. An item that
+   * cannot be read, or is larger than `maxReceive`, is in the `body` of the error and nowhere else; `receive` and `consume` dead-letter it.
    *
    * @throws {QueueEmptyError} when there was no item in time
    * @throws {ProviderError} "unavailable" when the transport was unreachable at the end of that time
-   * @throws {ValidationError} when the item cannot be decoded or the schema rejects it; `body` of the error contains it
+   * @throws {ValidationError} when the item cannot be decoded or the schema rejects it
    */
   async get(options: WaitOptions = {}): Promise<T> {
     refuseUnknown(options, GET, "get from queue", "", this.name);
@@ -196,7 +198,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   }
 
   /**
-   * Removes the items that wait. Leased items, delayed items and the queue stay. Resolves with the number of removed items, if it is known.
+   * Removes the items that wait, and resolves with their number, if it is known. Leased and delayed items and the queue stay: see `free`.
    */
   purge(): Promise<number | undefined> {
     return this.#core.receives.track(this.#purge());
@@ -207,7 +209,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     this.#closing.abort(new ClosedError(`Cannot use queue "${this.name}": this handle was closed`));
   }
 
-  /** Removes the queue with its items and leases. */
+  /** Removes the queue with all its items, also those that are delayed or leased. */
   async free(): Promise<void> {
     this.#checkOpen("free queue");
     await this.#core.sender.drop(this.name);

@@ -30,7 +30,7 @@ export interface MultiCallParts {
  */
 export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Answer | BusError)[]> {
   const { core, directory, pending, pymq } = parts;
-  const { link, sender, envelopes } = core;
+  const { link, sender, envelopes, codec } = core;
   const { replies } = sender;
   const { fn } = call;
   let { listed, registered, present: servers } = await directory.proven(fn);
@@ -118,7 +118,7 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
   const inbox = await call.inbox(link);
   const publishing = sender.publish(
     fn,
-    envelopes.seal("event", fn, call.request(inbox, queue?.name ?? "")),
+    envelopes.seal("event", fn, codec.sendable(call.request(inbox, queue?.name ?? ""))),
   );
   // in the same turn: the servers and subscribers that the request reaches, without those that have ended and without patterns
   const { counts } = core.features;

@@ -59,7 +59,7 @@ export class PymqCaller {
    * @returns the answer of PyMQ's server, or the servers of tsmq that have offered themselves
    */
   async single(call: Call): Promise<Answer | string[]> {
-    const { link, namespace, sender, envelopes } = this.#core;
+    const { link, namespace, sender, envelopes, codec } = this.#core;
     const { replies } = sender;
     const { fn } = call;
     const { signed } = envelopes; // PyMQ's servers cannot be peers of a bus with keys: only offers count
@@ -106,7 +106,8 @@ export class PymqCaller {
     queue?.read((answer, error = malformed) => answer ? resolve(answer) : reject(error)).catch(reject);
 
     const count = () => replies.candidates(fn).catch(() => undefined);
-    const published = sender.publish(fn, envelopes.seal("event", fn, call.offer(inbox, queue?.name ?? "")));
+    const request = codec.sendable(call.offer(inbox, queue?.name ?? ""));
+    const published = sender.publish(fn, envelopes.seal("event", fn, request));
     const counted = known ? undefined : count(); // in the same turn, so that it is the number of those that the request reaches
     const reached = await published;
     const unchanged = known !== undefined && known.reached === reached;

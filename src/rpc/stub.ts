@@ -61,7 +61,7 @@ export function streamFor({ caller, ...bus }: Calling, target: unknown, options:
   refuseUnknown(options, STREAM, "read a stream", " of", target);
   const timeout = checkNumber("a timeout", options.timeout ?? bus.timeout, 1);
   const signal = checkSignal(options.signal);
-  const headers = checkHeaders(options.headers);
+  const headers = checkHeaders(options.headers, "arguments");
   if (isClass(target)) {
     const { name } = target;
     throw new ValidationError(`Cannot read class ${name} as a stream: name the method, as in "${name}.method"`);
@@ -116,7 +116,7 @@ function stub(
 ): unknown {
   const name = checkName("a function", target);
   const { timeout, signal, multi } = options;
-  const call: CallOptions = { timeout, signal, procedure, headers: checkHeaders(options.headers) };
+  const call: CallOptions = { timeout, signal, procedure, headers: checkHeaders(options.headers, "arguments") };
   if (!multi) {
     const single = (...args: unknown[]): Promise<unknown> =>
       caller.observe(name, call, async (call) => caller.unwrap(await caller.single(name, args, call), procedure));

@@ -1,7 +1,15 @@
 /** The limit for what a bus decodes. */
 import { assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { Bus, type DeadLetter, memory, TimeoutError, ValidationError } from "../../mod.ts";
+import {
+  Bus,
+  type DeadLetter,
+  memory,
+  ProviderError,
+  RemoteInvocationError,
+  TimeoutError,
+  ValidationError,
+} from "../../mod.ts";
 import { RawClient } from "../../src/conformance/raw_client.ts";
 import { PATIENCE, until } from "../support/until.ts";
 import { fresh, onEach } from "./grounds.ts";
@@ -54,6 +62,49 @@ onEach("a body that is larger than maxReceive", ({ it, provider }) => {
     assertEquals([items, (await letter()).item], [["small"], body]);
     await expected(4);
     assertEquals(errors.filter((message) => !message.includes("(maxReceive)")), []);
+  });
+});
+
+onEach("a body that its own bus would refuse to receive", ({ it, provider }) => {
+  it("is not sent, as event, item, argument, result and value of a stream", async () => {
+    const [namespace, transport] = [fresh(), provider()];
+    await using bus = await Bus.open(transport, { namespace, maxReceive: MOST });
+    await using peer = await Bus.open(transport, { namespace });
+    const errors: string[] = [];
+    bus.addEventListener("error", ({ message }) => errors.push(message));
+    const [fits, large] = ["x".repeat(MOST - 2), "ä".repeat(MOST / 2)];
+    const lengths: number[] = [];
+    const runs: number[] = [];
+    await peer.subscribe<string>("topic", (text) => lengths.push(text.length)).ready;
+    await peer.expose("length", (text: string) => runs.push(text.length));
+    const queue = bus.queue<string>("jobs");
+    const verbs: Record<string, () => Promise<unknown>> = {
+      'publish to "topic"': async () => await bus.publish(large, "topic"),
+      'put into queue "jobs"': () => queue.put(large),
+      'call "length"': () => bus.stub("length")(large),
+      "call all servers": () => bus.stub("length", { multi: true })(large),
+    };
+    for (const [doing, use] of Object.entries(verbs)) {
+      const error = await assertRejects(use, ProviderError, `exceed ${MOST} bytes (maxReceive)`, doing);
+      assertEquals([error.code, error.retryable], ["too_large", false]);
+      if (doing !== "call all servers") assertEquals(error.message.split(":")[0], `Cannot ${doing}`);
+    }
+    await bus.publish(fits, "topic");
+    await queue.put(fits);
+    assertEquals(await peer.queue<string>("jobs").get(), fits);
+    await bus.stub("length")("small");
+    await until("the event arrives", () => lengths.length === 1);
+    assertEquals([lengths, runs, await queue.qsize(), errors], [[fits.length], [5], 0, []]);
+
+    await bus.expose("repeat", (count: number) => "x".repeat(count));
+    await bus.expose("stream", async function* (count: number) {
+      yield await Promise.resolve("x".repeat(count));
+    });
+    await assertRejects(() => peer.stub("repeat")(MOST), RemoteInvocationError, "(maxReceive)");
+    const stream = peer.stream<(count: number) => AsyncIterable<string>>("stream");
+    await assertRejects(() => stream(MOST)[Symbol.asyncIterator]().next(), RemoteInvocationError, "(maxReceive)");
+    assertEquals([await peer.stub("repeat")(1), errors.length], ["x", 2]);
+    await queue.free();
   });
 });
 

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Bus } from "../../src/bus.ts";
-import { BusError, ValidationError } from "../../src/errors.ts";
+import { BusError, type InvalidPart, ValidationError } from "../../src/errors.ts";
 import type { DeadLetter } from "../../src/queue/letter.ts";
 import type { BusOptions } from "../../src/options.ts";
 import { procedure } from "../../src/rpc/procedure.ts";
@@ -195,6 +195,28 @@ export const input: Cases = {
     }
   },
 
+  "headers and a delay that are invalid are the fault of the input, as the value that they are sent with is": async (
+    t,
+  ) => {
+    const bus = await t.open();
+    const queue = t.queue(bus, "queue");
+    const headers = { id: "x".repeat(9_000) };
+    const delay = NaN;
+    const verbs: Record<string, [InvalidPart, () => unknown]> = {
+      "put({ headers })": ["item", () => queue.put(1, { headers })],
+      "put({ delay })": ["item", () => queue.put(1, { delay })],
+      "putNowait({ headers })": ["item", () => queue.putNowait(1, { headers })],
+      "publish({ headers })": ["event", () => bus.publish(1, "topic", { headers })],
+      "topic.publish({ headers })": ["event", () => bus.topic("topic").publish(1, { headers })],
+      "stub({ headers })": ["arguments", () => bus.stub("fn", { headers })],
+      "stream({ headers })": ["arguments", () => bus.stream("fn", { headers })],
+    };
+    await each(verbs, async ([expected, use], verb) => {
+      const { part } = await rejects(use, ValidationError, "invalid", verb);
+      equal(part, expected, `the part that ${verb} names`);
+    });
+  },
+
   "an invalid time is refused": async (t) => {
     const bus = await t.open();
     const queue = t.queue(bus, "queue");
@@ -215,6 +237,20 @@ export const input: Cases = {
     await each(verbs, async (use, verb) => {
       for (const time of TIMELESS) {
         await rejects(() => use(time as number), ValidationError, "invalid", `${verb} with ${String(time)}`);
+      }
+    });
+    const delays: Record<string, (delay: number) => unknown> = {
+      "put({ delay })": (delay) => queue.put("y", { delay }),
+      "putNowait({ delay })": (delay) => queue.putNowait("y", { delay }),
+      "nack({ delay })": verbs["nack({ delay })"]!,
+      "consume({ backoff })": verbs["consume({ backoff })"]!,
+      "subscribe({ backoff })": (backoff) => bus.subscribe("topic", () => {}, { group: "group", backoff }),
+    };
+    await each(delays, async (use, verb) => {
+      for (const delay of [Infinity, Number.MAX_VALUE, 1e12 + 1]) {
+        const { message, part } = await rejects(() => use(delay), ValidationError, "invalid", `${verb} with ${delay}`);
+        ok(message.endsWith(": the largest delay is 1000000000000 ms"), message);
+        equal(part, verb.startsWith("put") ? "item" : "options", `the part that ${verb} names`);
       }
     });
     await rejects(() => queue.receive({ lease: 0 }), ValidationError, "invalid", "a lease of 0");
