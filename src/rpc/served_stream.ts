@@ -176,11 +176,7 @@ class ServedStream implements CheckedStream {
 
   async #takeAll(yields: StandardSchemaV1 | undefined): Promise<void> {
     while (true) {
-      while (!this.#returned && !this.#hasCredit()) {
-        const { promise, resolve } = Promise.withResolvers<void>();
-        this.#resume = resolve;
-        await promise;
-      }
+      while (!this.#returned && !this.#hasCredit()) await new Promise<void>((resolve) => this.#resume = resolve);
       if (this.#returned) return;
       const { done, value } = await this.#next();
       if (done || this.#returned) return;
