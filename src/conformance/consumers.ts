@@ -98,7 +98,7 @@ export const consumers: Cases = {
     await consumer.close();
     if (t.features.groups) {
       const member = bus.subscribe("news", handler, { ...options, group: "readers" });
-      t.frees("news@readers", "news@readers.dead");
+      t.after(() => member.free());
       await member.ready;
       await t.settle();
       await bus.publish("never", "news");

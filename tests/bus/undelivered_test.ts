@@ -75,7 +75,7 @@ describe("the streams of callers that take no values", () => {
         }
       }
       const request = { fn: "fn", call: { id, inbox, stream: true } };
-      const work = { request, cancel: () => {}, enter: (run: () => unknown) => run() };
+      const work = { request, cancel: () => {}, wasClosed: () => false, enter: (run: () => unknown) => run() };
       streams.serve(work as unknown as ServedCall, values(), undefined, () => {}).catch(() => {});
     };
     const all = () => Array.from({ length: opened }, (_, i) => String(i));
