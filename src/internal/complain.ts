@@ -18,6 +18,8 @@ const MOST = 300;
 const MOST_PARTS = 1_000;
 /** The largest number of characters of such messages. Beyond it, the whole report is one line. */
 const LONGEST_MESSAGES = 16_384;
+/** The largest number of their lines. The time to find them grows with its square. Beyond it, the whole report is one line. */
+const MOST_LINES = 1_000;
 
 const limit = new ReportLimit(MOST, (count) => console.error("tsmq: %d more reports were left out", count));
 
@@ -36,7 +38,8 @@ function shown(thrown: unknown): string {
     const text = builtin<{ inspect(value: unknown): string }>("util")!.inspect(thrown);
     const seen = new Set<unknown>();
     const messages = new Set(messagesOf(thrown, seen));
-    const readable = seen.size <= MOST_PARTS && [...messages].join().length <= LONGEST_MESSAGES;
+    const all = [...messages].join();
+    const readable = seen.size <= MOST_PARTS && all.length <= LONGEST_MESSAGES && all.split("\n").length <= MOST_LINES;
     return printableLines(readable ? inLines(text, messages) : printable(text));
   } catch {
     return printable(textOf(thrown)); // formatting the value threw

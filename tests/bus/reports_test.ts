@@ -153,6 +153,14 @@ describe("reports with a name of megabytes from the wire", () => {
 });
 
 describe("complain()", () => {
+  it("writes an error whose messages have very many lines as one line", async () => {
+    const message = "\n".repeat(10_000);
+    const [[, , text] = []] = await written(() =>
+      complain("Cannot handle it:", new Error(`a${message}`, { cause: message }))
+    );
+    assertEquals(String(text).includes("\n"), false);
+  });
+
   it("writes a limited number of reports", async () => {
     const lines = await written(() => {
       for (let i = 0; i < 10_000; i++) complain("", "text");

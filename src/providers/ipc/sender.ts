@@ -273,8 +273,10 @@ class IpcSender implements Sender, QueueInspector, Waker {
   }
 
   #route(topic: string): Route {
-    let route = this.#routes.get(topic);
-    if (route) return route;
+    const known = this.#routes.get(topic);
+    if (known) return known;
+    // first: on Deno, the first hash of a process runs microtasks, because it loads `node:crypto`
+    const route = this.#namespace.subscriptions.route(topic);
     // the subscribers are looked up once in each turn, not for each event
     if (this.#routes.size === 0) {
       queueMicrotask(() => {
@@ -282,7 +284,7 @@ class IpcSender implements Sender, QueueInspector, Waker {
         this.#reached.clear();
       });
     }
-    this.#routes.set(topic, route = this.#namespace.subscriptions.route(topic));
+    this.#routes.set(topic, route);
     return route;
   }
 }
