@@ -48,7 +48,7 @@ export type LastExposeArgument<T> = T extends string | Procedure ? ExposeOptions
   : T extends Fn ? undefined
   : ExposeOptions;
 
-/** An object whose methods are served. A procedure is none; the compiler shows the text. */
+/** An object whose methods can be served. A procedure does not fit this type, and the error of the compiler contains the text. */
 export type Exposable = object & { readonly "~serve"?: "a procedure needs a function: expose(procedure, fn)" };
 
 /** A function with the name under which it is served. */

@@ -82,7 +82,7 @@ export class OthersCleanup {
     while (this.#clean());
   }
 
-  /** Cleans a namespace, up to a limit, and ignores errors. Returns false if there is none. */
+  /** Cleans the next namespace, in a limited number of steps, and ignores errors. Returns false after the last one. */
   #clean(): boolean {
     const { done, value: other } = this.#others.next();
     if (done) return false;
