@@ -11,6 +11,7 @@ import { Codec } from "../src/codec/codec.ts";
 import { UnsupportedError } from "../src/errors.ts";
 import { isA } from "../src/internal/thrown.ts";
 import { peekAll } from "../src/queue/peek.ts";
+import { keyOf } from "../cli/io.ts";
 import { TrafficMeter } from "../cli/traffic.ts";
 import { COUNTED_TOPICS, type Overview, readOverview } from "../cli/overview.ts";
 import type { Admin, BusInfo, TopicInfo } from "../src/provider/admin.ts";
@@ -151,7 +152,7 @@ export class Source {
         }
         const { item, attempts, cause, unreadable, queue: owner, time } = letter.item;
         return {
-          key: keyOf(letter.item),
+          key: hashOf(letter.item),
           ...text(unreadable ? item : codec.line(item)),
           attempts,
           headers,
@@ -183,7 +184,7 @@ export class Source {
     if (action === "purge") return await it.purge();
     let found = false;
     // equal letters have equal keys, and the action is for one of them
-    const only = key === undefined ? undefined : (letter: DeadLetter) => !found && (found = keyOf(letter) === key);
+    const only = key === undefined ? undefined : (letter: DeadLetter) => !found && (found = hashOf(letter) === key);
     return action === "retry"
       ? await it.dead.retry({ only, limit: only ? 1 : Infinity })
       : await it.dead.purge({ only });
@@ -209,9 +210,9 @@ function text(all: string): Pick<Item, "text" | "cut"> {
   return all.length <= SHOWN ? { text: all } : { text: all.slice(0, SHOWN), cut: all.length - SHOWN };
 }
 
-function keyOf({ item, queue, attempts, cause, time }: DeadLetter): string {
-  const rest = JSON.stringify([queue, attempts, cause.name, cause.message, time]);
-  return createHash("sha256").update(`${rest}\n${codec.line(item)}`).digest("base64url");
+/** Returns the key of a dead letter for the page, which may not get the whole letter. */
+function hashOf(letter: DeadLetter): string {
+  return createHash("sha256").update(keyOf(letter)).digest("base64url");
 }
 
 /** Converts items one by one, because each may be large. */

@@ -7,7 +7,7 @@ import type { DeadLetter } from "../../src/queue/letter.ts";
 import { peekAll } from "../../src/queue/peek.ts";
 import type { Queue } from "../../src/queue/queue.ts";
 import { confirm, YES_FLAG } from "../confirm.ts";
-import { line, print, toJson } from "../io.ts";
+import { keyOf, line, print, toJson } from "../io.ts";
 import { listQueues } from "../overview.ts";
 import { withProgress } from "../progress.ts";
 import {
@@ -52,11 +52,6 @@ async function* letters(queue: Queue, limit: number, offset = 0): AsyncGenerator
 
 function lettersOf(name: string): string {
   return `dead letters of queue "${name}"`;
-}
-
-/** Returns what a letter contains. Its item may be as deep as a value can be, so both together may be too deep to be written as one. */
-function keyOf({ item, queue, attempts, cause, unreadable, time }: DeadLetter): string {
-  return `${toJson([queue, attempts, cause.name, cause.message, unreadable === true, time])}\n${toJson(item)}`;
 }
 
 /** The letters that a command retries or removes. */

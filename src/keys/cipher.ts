@@ -7,6 +7,7 @@
 import { Buffer } from "node:buffer";
 import { createCipheriv, createDecipheriv } from "node:crypto";
 import { LimitedMap } from "../internal/caches.ts";
+import { utf8 } from "../internal/utf8.ts";
 import { derive } from "./hmac.ts";
 
 /** The number of sessions whose keys are cached. */
@@ -42,7 +43,7 @@ export class Cipher {
       const decipher = createDecipheriv("aes-256-gcm", this.#key(session), nonce(count), { authTagLength: TAG });
       decipher.setAAD(Buffer.from(context, "utf8"));
       decipher.setAuthTag(bytes.subarray(bytes.length - TAG));
-      return Buffer.concat([decipher.update(bytes.subarray(0, bytes.length - TAG)), decipher.final()]).toString("utf8");
+      return utf8(Buffer.concat([decipher.update(bytes.subarray(0, bytes.length - TAG)), decipher.final()]));
     } catch {
       return undefined;
     }

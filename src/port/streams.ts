@@ -59,8 +59,8 @@ interface Subscription {
   readonly ready: PromiseWithResolvers<void>;
   /** Whether the transport has confirmed the subscription before, so that `ready` has resolved. */
   confirmed: boolean;
-  /** Whether the transport has refused to restore it, so that it is tried again. */
-  refused: boolean;
+  /** The worker that is being asked for the subscription, until it has confirmed it. */
+  asked: string | undefined;
   /** Whether a gap must be reported, because the worker died after the subscription was confirmed. */
   broken: boolean;
   /** The cost of events whose handlers have started, and for which the worker has not received credit yet. */
@@ -88,7 +88,7 @@ export class Streams {
     const ready = Promise.withResolvers<void>();
     const subscription: Subscription = {
       ...{ filter, receive, onGap, queue, ready },
-      ...{ confirmed: false, refused: false, broken: false, owed: 0 },
+      ...{ confirmed: false, asked: undefined, broken: false, owed: 0 },
     };
     ready.promise.catch(() => {});
     this.#subscriptions.set(id, subscription);
@@ -109,7 +109,7 @@ export class Streams {
     };
   }
 
-  /** Restores all subscriptions in a new worker. */
+  /** Restores all subscriptions in a new worker. Resolves when each was restored, or refused once. */
   async resume(): Promise<void> {
     await Promise.all([...this.#subscriptions].map(([id, subscription]) => this.#subscribe(id, subscription)));
   }
@@ -117,8 +117,8 @@ export class Streams {
   /** Binds all queues again, because the transport may have lost the bindings while it was unreachable. */
   rebind(): void {
     for (const [id, subscription] of this.#subscriptions) {
-      const { queue, confirmed, refused } = subscription;
-      if (queue !== undefined && confirmed && !refused) void this.#subscribe(id, subscription);
+      const { queue, confirmed, asked } = subscription;
+      if (queue !== undefined && confirmed && asked !== this.#link.worker()) void this.#subscribe(id, subscription);
     }
   }
 
@@ -160,36 +160,39 @@ export class Streams {
   }
 
   /**
-   * Subscribes. If the transport is unreachable, it retries until the stream is closed or the worker is replaced. Any other error ends the
-   * stream, unless it has existed before: then the reason may pass, and nothing waits for the retries.
+   * Subscribes, and retries until the stream is closed or the worker is replaced. A refusal ends the stream, unless it has existed before:
+   * then the reason may pass, and the promise does not wait for the retries.
    */
-  async #subscribe(id: number, subscription: Subscription, failures = 1): Promise<void> {
+  #subscribe(id: number, subscription: Subscription): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    void this.#ask(id, subscription, resolve).finally(resolve);
+    return promise;
+  }
+
+  async #ask(id: number, subscription: Subscription, onRefused: () => void): Promise<void> {
     const worker = this.#link.worker(); // `resume` asks the next worker
     const live = () =>
       this.#subscriptions.get(id) === subscription && worker !== undefined && this.#link.worker() === worker;
     subscription.owed = 0;
-    subscription.refused = false;
-    for (; live(); failures++) {
+    subscription.asked = worker;
+    for (let failures = 1; live(); failures++) {
       try {
         const unbound = await this.#link.subscribe(id, subscription.filter, subscription.queue) === true;
         if (unbound) this.gap(id, UNBOUND, 0);
         subscription.confirmed = true;
+        if (subscription.asked === worker) subscription.asked = undefined;
         this.#reportReplacement(subscription);
         return subscription.ready.resolve();
       } catch (error) {
         if (!live()) return;
-        if (!isUnavailable(error)) {
-          if (!subscription.confirmed) {
-            this.#subscriptions.delete(id);
-            return subscription.ready.reject(error);
-          }
-          subscription.refused = true;
-          this.#link.fault(fromPlain(toPlain(error)));
-          const again = () => live() ? this.#subscribe(id, subscription, failures + 1) : undefined;
-          return void pause(backoff(RETRY.restore, failures)).then(again);
+        const refused = !isUnavailable(error);
+        if (refused && !subscription.confirmed) {
+          this.#subscriptions.delete(id);
+          return subscription.ready.reject(error);
         }
         // while the connection is down, the bus knows the reason already
-        if (this.#link.connected() && failures === 1) this.#link.fault(error);
+        if (refused || (this.#link.connected() && failures === 1)) this.#link.fault(fromPlain(toPlain(error)));
+        if (refused) onRefused();
         await pause(backoff(RETRY.restore, failures));
       }
     }

@@ -15,12 +15,14 @@ function streams() {
   let ids = 0;
   const asked: unknown[] = [];
   const refusals: Error[] = [];
+  const during: (() => void)[] = [];
   const link: StreamsLink = {
     worker: () => `worker ${worker}`,
     connected: () => true,
     nextId: () => ++ids,
     subscribe: (_id, { topic }) => {
       asked.push(["subscribe", topic, `worker ${worker}`]);
+      during.shift()?.();
       return refusals.length > 0 ? Promise.reject(refusals.shift()) : Promise.resolve();
     },
     unsubscribe: (id) => Promise.resolve(void asked.push(["unsubscribe", id])),
@@ -33,7 +35,7 @@ function streams() {
     worker++;
     return made.resume();
   };
-  return { streams: made, asked, refusals, replace };
+  return { streams: made, asked, refusals, during, replace };
 }
 
 describe("Streams", () => {
@@ -64,7 +66,7 @@ describe("Streams", () => {
   });
 
   it("tries again when a transport refuses to restore a stream or a binding, and nothing waits for that", async () => {
-    const { streams: some, asked, refusals, replace } = streams();
+    const { streams: some, asked, refusals, during, replace } = streams();
     const all = [some.open(filterOf("a"), () => {}), some.open(filterOf("b"), () => {}, undefined, "b@g")];
     await Promise.all(all.map(({ ready }) => ready));
     asked.length = 0;
@@ -82,6 +84,7 @@ describe("Streams", () => {
     // a rebind of a connected bus is refused for a while too
     asked.length = 0;
     refusals.push(full());
+    during.push(() => {}, () => some.rebind()); // a reconnection during the retry adds no attempt either
     some.rebind();
     await until("it is bound", () => asked.length === 3);
     assertEquals(asked.filter(Array.isArray), [1, 2].map(() => ["subscribe", "b", "worker 2"]));

@@ -5,6 +5,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
+import { utf8 } from "../../internal/utf8.ts";
 
 /** Receives the messages. Its callbacks never throw. */
 export interface Listener {
@@ -146,7 +147,7 @@ export class PubSubParser {
 
   /** Copies a string: a slice of the chunk's text would keep the whole chunk in memory. */
   #slice(from: number, to: number): string {
-    return this.#chunk.toString("utf8", from, to);
+    return utf8(this.#chunk, from, to);
   }
 
   #other(at: number): number {

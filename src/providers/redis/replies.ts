@@ -5,6 +5,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
+import { utf8 } from "../../internal/utf8.ts";
 import type { WaitingItem } from "../../provider/parts.ts";
 import { readTopic } from "../../provider/topic_mark.ts";
 
@@ -35,7 +36,7 @@ export function count(reply: unknown): number {
 
 /** Reads a string of UTF-8. */
 export function text(reply: unknown): string {
-  if (Buffer.isBuffer(reply)) return reply.toString();
+  if (Buffer.isBuffer(reply)) return utf8(reply);
   throw mismatch("a text");
 }
 
