@@ -86,6 +86,25 @@ export class HandmadeBus implements Disposable {
   }
 }
 
+/** Returns the number of calls of these methods while `act` runs. */
+export function calls(posix: Posix, names: readonly (keyof Posix)[], act: () => void): number {
+  const methods = posix as unknown as Record<string, (...args: unknown[]) => unknown>;
+  let count = 0;
+  for (const name of names) {
+    const real = methods[name]!;
+    methods[name] = (...args) => {
+      count++;
+      return real.apply(posix, args);
+    };
+  }
+  try {
+    act();
+  } finally {
+    for (const name of names) delete methods[name];
+  }
+  return count;
+}
+
 /** A kernel queue, read and written as PyMQ does. */
 export class KernelQueue implements Disposable {
   readonly #buffer = new Uint8Array(8_192);

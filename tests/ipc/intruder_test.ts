@@ -17,7 +17,7 @@ import { Refill } from "../../src/providers/ipc/refill.ts";
 import { finish, walk } from "../../src/providers/ipc/walk.ts";
 import { WorkerThread } from "../../src/providers/ipc/worker_thread.ts";
 import { skip } from "../support/skip.ts";
-import { fresh, HandmadeBus, left, noOtherUser, runAs } from "./ground.ts";
+import { calls, fresh, HandmadeBus, left, noOtherUser, runAs } from "./ground.ts";
 
 const INTRUDER = new URL("intruder.ts", import.meta.url);
 /** The group that the user of this test shares with a user of this run alone, of the same id. */
@@ -107,7 +107,7 @@ describe("a member of a group", () => {
         await intrude(shared, "dig", "1500");
         await using bus = await Bus.open(ipc(), { namespace: fresh() });
         assertEquals(await bus.publish("event", "topic"), 0);
-        assertEquals(calls(ours.posix, "openDirectory", () => ours.deadBuses()) < 100, true);
+        assertEquals(calls(ours.posix, ["openDirectory"], () => ours.deadBuses()) < 100, true);
       } finally {
         ours.close();
         await clear([shared], []);
@@ -306,19 +306,3 @@ describe("a topic of many levels", () => {
     assertEquals(names.topic(Array.from({ length: 33 }, () => "a").join("/")).shared, false);
   });
 });
-
-/** Counts the calls of a method while `act` runs. */
-function calls(posix: Posix, name: "openDirectory", act: () => void): number {
-  const real = posix[name];
-  let count = 0;
-  posix[name] = (...args) => {
-    count++;
-    return real.apply(posix, args);
-  };
-  try {
-    act();
-  } finally {
-    posix[name] = real;
-  }
-  return count;
-}

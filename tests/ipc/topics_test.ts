@@ -13,7 +13,7 @@ import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
 import { Peer, there } from "../support/peer.ts";
 import { skip } from "../support/skip.ts";
 import { pause, until } from "../support/until.ts";
-import { busesOf, fresh, HandmadeBus, left, notMountable, SmallDirectory } from "./ground.ts";
+import { busesOf, calls, fresh, HandmadeBus, left, notMountable, SmallDirectory } from "./ground.ts";
 
 /** 10,000 characters: more bytes than any message of the kernel has. */
 const LONG = "長いtopic/\n".repeat(1_000);
@@ -88,13 +88,13 @@ describe("topics that are longer than a kernel message", () => {
 });
 
 describe("the file of a pattern that cannot be read", () => {
-  it("is read again when it has changed, and not at each publish", async () => {
+  it("is looked at again when the directory has changed, and not at each publish", async () => {
     using other = await HandmadeBus.open(fresh());
-    const { busName, internals: { bodyFiles, directories, subscriptions } } = other;
-    subscriptions.patterns.subscribe("t*", busName);
+    const { busName, internals: { bodyFiles, busDirectory, directories, posix, subscriptions } } = other;
+    subscriptions.patterns.subscribe("t*", busName, busDirectory(busName));
     const path = directories.path(`patterns/${directories.list("patterns")[0]}`);
     const reached = () => subscriptions.route("topic").destinations.length;
-    writeFileSync(path, ""); // as while it is being written
+    writeFileSync(path, "");
     await pause(50); // names that have just changed are listed again
     assertEquals(reached(), 0);
     let reads = 0;
@@ -103,11 +103,20 @@ describe("the file of a pattern that cannot be read", () => {
       reads++;
       return readFile(...file);
     };
-    for (let i = 0; i < 10; i++) assertEquals(reached(), 0);
-    assertEquals(reads, 0);
-    writeFileSync(path, "t*");
+    const stats = (times: number) =>
+      calls(posix, ["stat"], () => {
+        for (let i = 0; i < times; i++) assertEquals(reached(), 0);
+      });
+    const once = stats(1);
+    assertEquals([stats(10), reads], [10 * once, 0]);
+    writeFileSync(directories.path("patterns/foreign"), ""); // changes the directory, and is not read
+    await pause(50);
+    assertEquals([reached(), reads], [0, 0]);
+    subscriptions.patterns.subscribe("t*", busName, busDirectory(busName));
+    await pause(50);
     for (let i = 0; i < 10; i++) assertEquals(reached(), 1);
     assertEquals(reads, 1);
+    rmSync(directories.path("patterns/foreign"));
     subscriptions.patterns.unsubscribe("t*", busName);
   });
 });

@@ -76,7 +76,7 @@ async function live(name: string): Promise<string[]> {
   try {
     directories.within("loops", () => directories.make(namespace.busDirectory(bus)));
     subscriptions.subscribe("a/topic", bus);
-    subscriptions.patterns.subscribe("a*", bus);
+    subscriptions.patterns.subscribe("a*", bus, namespace.busDirectory(bus));
     subscriptions.register("function", bus);
     subscriptions.route("a/topic");
     subscriptions.servers("function");

@@ -11,12 +11,16 @@ import { nameOfItem, queueDirectory } from "./items.ts";
 import { Leases } from "./leases.ts";
 import { eventsOf, inboxOf } from "./names.ts";
 import { BUSES, type Namespace, THREAD } from "./namespace.ts";
-import { advance, finish, type Steps } from "./walk.ts";
+import { finish, progress, type Steps } from "./walk.ts";
 
-/** Milliseconds between the cleanups of two other namespaces. */
+/** Milliseconds between two parts of a cleanup, and between the cleanups of two other namespaces. */
 const PAUSE = 20;
-/** The largest number of steps of the cleanup of another namespace. A step makes a few system calls. */
-const STEPS = 4_096;
+/** The number of steps of a part. A step makes a few system calls, and members of a group can create any number of names. */
+const PART = 512;
+/** The largest number of steps of a cleanup while a bus opens or closes, and of the cleanup of another namespace. */
+export const STEPS = 4_096;
+/** Milliseconds between two checks for dead buses, times the number of buses. */
+const INTERVAL = 2_000;
 
 /** Removes everything that a bus has created for itself. Its crash slot stays until the item in it was given back. */
 export function removeBus(namespace: Namespace, bus: string): void {
@@ -35,7 +39,8 @@ export function* removeBuses(namespace: Namespace, buses: readonly string[]): St
     if (recovered && !unlinked.includes(-Errno.EACCES)) removable.push(bus);
     yield;
   }
-  yield* subscriptions.remove(new Set(buses));
+  const removed = new Set(buses);
+  yield* subscriptions.remove((bus) => removed.has(bus));
   for (const bus of removable) {
     const directory = namespace.busDirectory(bus);
     directories.unlink(`${directory}/${THREAD}`); // an empty directory is removed even if no descriptor is left
@@ -43,8 +48,8 @@ export function* removeBuses(namespace: Namespace, buses: readonly string[]): St
   }
 }
 
-/** Removes the dead buses of a namespace, in steps. */
-export function* clean(namespace: Namespace): Steps {
+/** Removes the dead buses that have a directory, in steps. */
+function* removeDead(namespace: Namespace): Steps {
   let listed: readonly string[] = [];
   yield* namespace.directories.walk(BUSES, { visit: (_, names) => void (listed = names), leaf: () => true });
   const dead: string[] = [];
@@ -53,7 +58,79 @@ export function* clean(namespace: Namespace): Steps {
     yield;
   }
   yield* removeBuses(namespace, dead);
+}
+
+/** Removes all dead buses of a namespace, also those of PyMQ, in steps. */
+function* clean(namespace: Namespace): Steps {
+  yield* removeDead(namespace);
   yield* removeBuses(namespace, yield* namespace.subscriptions.deadPymq());
+}
+
+/** Removes the dead buses of a namespace, and the names of dead buses of which nothing else is left, in steps. */
+function* sweep(namespace: Namespace): Steps {
+  yield* clean(namespace);
+  yield* namespace.subscriptions.remove((bus) => namespace.gone(bus, "dead"));
+}
+
+/** The cleanup of the namespace of a bus, next to the work of the bus. */
+export class Cleanup {
+  #namespace: Namespace;
+  #steps: Steps | undefined;
+  #asked = false;
+  /** The time of the next part, by `performance.now()`. */
+  #next = 0;
+
+  /** Creates the cleanup of a namespace, which first removes all dead buses. */
+  constructor(namespace: Namespace) {
+    this.#namespace = namespace;
+    this.#steps = clean(namespace);
+  }
+
+  /** Asks for a cleanup that also removes the names of dead buses of which nothing else is left. */
+  ask(): void {
+    this.#asked = true;
+    if (!this.#steps) this.#next = 0;
+  }
+
+  /** The milliseconds until the next part: more than 0. */
+  get wait(): number {
+    return Math.max(1, this.#next - performance.now());
+  }
+
+  /** Makes the next part, if it is time for it. */
+  run(count: number = PART): void {
+    if (performance.now() < this.#next) return;
+    if (!this.#steps) {
+      this.#steps = this.#asked ? sweep(this.#namespace) : removeDead(this.#namespace);
+      this.#asked = false;
+    }
+    let [done, buses] = [true, 0];
+    try {
+      done = progress(this.#steps, count);
+      buses = this.#namespace.buses().length;
+    } finally {
+      if (done) this.#steps = undefined;
+      const now = performance.now();
+      const every = INTERVAL * Math.max(1, buses);
+      // at the same moments as other probes, so that the thread wakes once
+      this.#next = now + (done && !this.#asked ? every - now % every : PAUSE);
+    }
+  }
+
+  /** Ends it. */
+  end(): void {
+    this.#steps?.return();
+  }
+}
+
+/** Removes the dead buses of a namespace in a limited number of steps, and ignores errors: the next bus that opens there reports them. */
+export function cleanBriefly(namespace: Namespace): void {
+  const steps = clean(namespace);
+  try {
+    if (!progress(steps, STEPS)) steps.return();
+  } catch {
+    // as the description says
+  }
 }
 
 /**
@@ -82,17 +159,12 @@ export class OthersCleanup {
     while (this.#clean());
   }
 
-  /** Cleans the next namespace, in a limited number of steps, and ignores errors. Returns false after the last one. */
+  /** Cleans the next namespace. Returns false after the last one. */
   #clean(): boolean {
     const { done, value: other } = this.#others.next();
     if (done) return false;
-    try {
-      advance(clean(other), STEPS);
-    } catch {
-      // a bus of that namespace reports the error
-    } finally {
-      other.close();
-    }
+    cleanBriefly(other);
+    other.close();
     return true;
   }
 }

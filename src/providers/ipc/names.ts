@@ -23,6 +23,12 @@ const NAMESPACE_BYTES = 100;
 /** The largest number of bytes of a pattern or binding. A binding has the topic twice, and the topic of a stored event has at most 48 KiB. */
 export const MAX_PATTERN: number = 2 ** 17;
 
+/**
+ * The largest number of buses whose names one operation looks at. Members of a group can create any number of such names; the limits of
+ * the kernel allow far fewer buses.
+ */
+export const MAX_BUSES = 1_024;
+
 /** The largest number of hashed names of queues that are remembered. */
 const REMEMBERED = 4_096;
 

@@ -65,7 +65,7 @@ export class Namespace {
     posix: Posix,
     settings: Settings,
     name: string,
-    onDead: (bus: string) => void,
+    onDead: () => void,
     fileLimit: number,
   ) {
     const { directory, pymqDirectory } = settings;
@@ -87,7 +87,7 @@ export class Namespace {
   }
 
   /**
-   * Opens a namespace. `onDead` is called for each bus whose process is found to have ended. Files of more than `fileLimit` bytes are not
+   * Opens a namespace. `onDead` is called when buses are found whose processes have ended. Files of more than `fileLimit` bytes are not
    * read.
    *
    * @throws {UnsupportedError} if the platform has no POSIX message queues
@@ -96,7 +96,7 @@ export class Namespace {
   static async open(
     settings: Settings,
     name: string,
-    onDead: (bus: string) => void,
+    onDead: () => void,
     fileLimit: number = SMALL_FILE,
   ): Promise<Namespace> {
     const posix = await loadPosix();

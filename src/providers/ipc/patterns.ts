@@ -1,7 +1,7 @@
 /**
  * The patterns that buses subscribe to, and the bindings of the groups' queues: a directory with a file for each. Every bus reads them
- * without a lock, when the directory has changed. A member of a `group` can write any number of them, so the number of bindings and their
- * bytes are limited.
+ * without a lock, when the directory has changed. A member of a `group` can write any number of them, so their numbers and their bytes are
+ * limited.
  *
  * @module
  */
@@ -16,6 +16,7 @@ import {
 } from "../../provider/bindings.ts";
 import { glob, type Steps } from "../../provider/glob.ts";
 import type { TopicFilter } from "../../provider/provider.ts";
+import { BusError } from "../../errors.ts";
 import type { BodyFiles } from "./body_files.ts";
 import type { Directories } from "./directories.ts";
 import { check } from "./errors.ts";
@@ -29,17 +30,36 @@ export const GROUP = "group";
 /** The place of the bindings, for the messages of errors. */
 const HERE = `the directory "${PATTERNS}" of the namespace`;
 
-/** A pattern that a bus subscribes to. */
-interface Pattern {
+/** A file: the pattern of a bus, or the binding of a group. */
+interface File {
+  /** The bus, or {@linkcode GROUP}. */
   readonly bus: string;
-  readonly matches: (topic: string, steps: Steps) => boolean;
+  /** The bytes of the file that were read. */
+  readonly bytes: number;
+  /** Undefined if the file is ignored, because it cannot be read or tsmq has not written it. */
+  readonly content?: { readonly text: string; readonly matches: (topic: string, steps: Steps) => boolean };
+  /** The state of the file before it was read. */
+  readonly state: string;
 }
 
-/** A binding of a group's queue. */
-interface Binding {
-  readonly text: string;
-  readonly bytes: number;
+/** The files of one kind that were found, and the bytes that more of them may have. */
+class Room {
+  count = 0;
+  left = MAX_TOTAL;
+
+  /** Whether there are more than the limits allow. Then not all were read. */
+  get exceeded(): boolean {
+    return this.count > MAX_BINDINGS || this.left < 0;
+  }
+
+  /** Whether a further file of this many bytes would exceed the limits. */
+  fullFor(bytes: number): boolean {
+    return this.count >= MAX_BINDINGS || this.left < bytes;
+  }
 }
+
+type Kind = "patterns" | "bindings";
+const KINDS: readonly Kind[] = ["bindings", "patterns"];
 
 /** The results of comparing a topic with the patterns and bindings. */
 export interface Matches {
@@ -53,32 +73,32 @@ export interface Matches {
 export class Patterns {
   #directories: Directories;
   #bodyFiles: BodyFiles;
+  #isBus: (name: string) => boolean;
   #listing: Listing;
-  /** The names of the files that were read last. */
+  /** The names in the directory when it was read last. */
   #names: readonly string[] = [];
   #version = 0;
-  /** The states of the files that could not be read. They are read again when they change: they may still be written. */
-  #unreadable = new Map<string, string>();
-  #patterns = new Map<string, Pattern>();
-  /** The bindings of the groups, by the names of their files. */
-  #bindings = new Map<string, Binding>();
+  /** The files that were read, by their names. */
+  #files = new Map<string, File>();
+  #patterns: readonly File[] = [];
   #bound = new BoundQueues([]);
-  /** The number of the bindings' files. */
-  #bindingFiles = 0;
-  /** The bytes that further bindings may have. If it is negative, there are more than the limits allow, and not all were read. */
-  #room = MAX_TOTAL;
+  #rooms = { patterns: new Room(), bindings: new Room() };
 
-  /** Creates the patterns of the namespace in this directory. */
-  constructor(directories: Directories, bodyFiles: BodyFiles) {
+  /** Creates the patterns of the namespace in this directory. `isBus` returns whether a name is that of a bus. */
+  constructor(directories: Directories, bodyFiles: BodyFiles, isBus: (name: string) => boolean) {
     this.#directories = directories;
     this.#bodyFiles = bodyFiles;
+    this.#isBus = isBus;
     this.#listing = directories.listing(PATTERNS);
   }
 
-  /** Records that a bus subscribes to a pattern. */
-  subscribe(pattern: string, bus: string): void {
-    const text = checkBytes(pattern, MAX_PATTERN, `subscribe to "${pattern}"`);
-    this.#bodyFiles.writeFile(PATTERNS, bus + hashed(pattern), text, true, `subscribe to "${pattern}"`);
+  /**
+   * Records that a bus subscribes to a pattern.
+   *
+   * @throws {BusError} "busy" if there would be too many
+   */
+  subscribe(pattern: string, bus: string, busDirectory: string): void {
+    this.#write(pattern, bus, busDirectory, `subscribe to "${pattern}"`, "patterns");
   }
 
   /** Removes the record of a pattern. */
@@ -87,24 +107,12 @@ export class Patterns {
   }
 
   /**
-   * Records that a queue stores the events of a topic or a pattern. The record belongs to no bus, and may already exist. It is first
-   * written into the directory of a bus, so that no other bus reads a partial record, and no partial record remains if the process dies.
+   * Records that a queue stores the events of a topic or a pattern. The record belongs to no bus, and may already exist.
    *
    * @throws {BusError} "busy" if there would be too many
    */
   bind(filter: TopicFilter, queue: string, busDirectory: string): void {
-    const binding = writeBinding(filter, queue);
-    const name = GROUP + hashed(binding);
-    const doing = `subscribe to "${filter.topic}"`;
-    const { length } = checkBytes(binding, MAX_PATTERN, doing);
-    this.read();
-    const full = this.#bindingFiles >= MAX_BINDINGS || this.#room < length;
-    if (full && !this.#names.includes(name)) throw tooMany(doing, HERE, this.#bindingFiles);
-    const written = `${busDirectory}/${this.#bodyFiles.write(busDirectory, binding, false, doing)}`;
-    const move = () => this.#directories.rename(written, `${PATTERNS}/${name}`);
-    const moved = this.#directories.within(PATTERNS, move);
-    if (moved < 0) this.#directories.unlink(written);
-    check(moved, `Cannot ${doing}`);
+    this.#write(writeBinding(filter, queue), GROUP, busDirectory, `subscribe to "${filter.topic}"`, "bindings");
   }
 
   /** Removes the record of a binding. */
@@ -118,64 +126,85 @@ export class Patterns {
    * @throws {BusError} "busy" if there are too many, or their comparison takes too long: the event would not be everywhere
    */
   match(topic: string): Matches {
-    if (this.#room < 0) throw tooMany("publish an event", HERE, this.#bindingFiles);
+    for (const kind of KINDS) if (this.#rooms[kind].exceeded) throw this.#tooMany("publish an event", kind);
     const steps = { left: MAX_STEPS };
-    const matching = [...this.#patterns.values()].filter(({ matches }) => matches(topic, steps));
+    const matching = this.#patterns.filter(({ content }) => content!.matches(topic, steps));
     return { buses: matching.map(({ bus }) => bus), queues: this.#bound.queuesOf(topic, steps) };
   }
 
   /** Reads what has changed. Returns a number that is another one after each change. */
   read(): number {
     const names = this.#listing.names();
-    const written = [...this.#unreadable].some(([name, before]) => this.#stateOf(name) !== before);
-    if (names === this.#names && !written) return this.#version;
-    const patterns = new Map<string, Pattern>();
-    const bindings = new Map<string, Binding>();
-    const unreadable = new Map<string, string>();
-    const bindingFiles = names.filter((name) => busOf(name) === GROUP).length;
-    let room = bindingFiles > MAX_BINDINGS ? -1 : MAX_TOTAL;
-    const bind = (name: string, binding: Binding) => {
-      room -= binding.bytes;
-      bindings.set(name, binding);
-    };
-    for (const name of names) {
-      const bus = busOf(name);
-      if (room < 0 && bus === GROUP) continue;
-      const known = this.#patterns.get(name);
-      const binding = this.#bindings.get(name);
-      if (known) patterns.set(name, known);
-      if (binding) bind(name, binding);
-      if (known || binding) continue;
-      const state = this.#stateOf(name); // first: it may be written meanwhile
-      try {
-        const bytes = this.#bodyFiles.readFile(PATTERNS, name, MAX_PATTERN);
-        const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
-        if (name !== bus + hashed(text)) unreadable.set(name, state);
-        else if (bus === GROUP) bind(name, { text, bytes: bytes.length });
-        else patterns.set(name, { bus, matches: glob(text) });
-      } catch (error) {
-        if (this.#bodyFiles.later(error, PATTERNS, name)) throw error;
-        unreadable.set(name, state);
-      }
+    if (names === this.#names) return this.#version;
+    const found = names.filter((name) => busOf(name) === GROUP || this.#isBus(busOf(name)));
+    const rooms = { patterns: new Room(), bindings: new Room() };
+    const roomOf = (name: string) => rooms[busOf(name) === GROUP ? "bindings" : "patterns"];
+    for (const name of found) roomOf(name).count++;
+    const files = new Map<string, File>();
+    for (const name of found) {
+      const room = roomOf(name);
+      if (room.exceeded) continue;
+      const file = this.#read(name);
+      room.left -= file.bytes;
+      files.set(name, file);
     }
     this.#names = names;
-    this.#unreadable = unreadable;
-    this.#patterns = patterns;
-    this.#bindings = bindings;
-    this.#bindingFiles = bindingFiles;
-    this.#room = room;
-    this.#bound = new BoundQueues([...bindings.values()].map(({ text }) => text), this.#bound);
+    this.#files = files;
+    this.#rooms = rooms;
+    const read = [...files.values()].filter(({ content }) => content !== undefined);
+    this.#patterns = read.filter(({ bus }) => bus !== GROUP);
+    const bindings = read.filter(({ bus }) => bus === GROUP).map(({ content }) => content!.text);
+    this.#bound = new BoundQueues(bindings, this.#bound);
     return ++this.#version;
+  }
+
+  /** Reads a file. One that is ignored is read again only if it has changed. */
+  #read(name: string): File {
+    const known = this.#files.get(name);
+    if (known?.content) return known;
+    const bus = busOf(name);
+    const stat = this.#directories.stat(`${PATTERNS}/${name}`); // first: it may be replaced meanwhile
+    const { inode = 0, modified = 0, size = 0 } = typeof stat === "number" ? {} : stat;
+    const state = `${inode} ${modified} ${size}`;
+    if (known?.state === state) return known;
+    const ignored = { bus, bytes: size > MAX_PATTERN ? 0 : size, state };
+    try {
+      const bytes = this.#bodyFiles.readFile(PATTERNS, name, MAX_PATTERN);
+      const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
+      if (name !== bus + hashed(text)) return ignored;
+      return { bus, bytes: bytes.length, content: { text, matches: glob(text) }, state };
+    } catch (error) {
+      if (this.#bodyFiles.later(error, PATTERNS, name)) throw error;
+      return ignored;
+    }
+  }
+
+  /**
+   * Writes a file. It is first written into the directory of a bus, so that no other bus reads a part of it, and none remains if the
+   * process dies.
+   */
+  #write(text: string, bus: string, busDirectory: string, doing: string, kind: Kind): void {
+    const name = bus + hashed(text);
+    const { length } = checkBytes(text, MAX_PATTERN, doing);
+    this.read();
+    if (this.#rooms[kind].fullFor(length) && !this.#names.includes(name)) throw this.#tooMany(doing, kind);
+    const written = `${busDirectory}/${this.#bodyFiles.write(busDirectory, text, false, doing)}`;
+    const move = () => this.#directories.rename(written, `${PATTERNS}/${name}`);
+    const moved = this.#directories.within(PATTERNS, move);
+    if (moved < 0) this.#directories.unlink(written);
+    check(moved, `Cannot ${doing}`);
+  }
+
+  #tooMany(doing: string, kind: Kind): BusError {
+    const { count } = this.#rooms[kind];
+    if (kind === "bindings") return tooMany(doing, HERE, count);
+    const limits = `${HERE} has ${count} patterns of buses, and the limits are ${MAX_BINDINGS} and ${MAX_TOTAL} bytes`;
+    return new BusError("busy", `Cannot ${doing}: ${limits}. Remove patterns that tsmq has not written`);
   }
 
   #unlink(name: string): void {
     this.#directories.unlink(`${PATTERNS}/${name}`);
     this.#directories.prune(PATTERNS);
-  }
-
-  #stateOf(name: string): string {
-    const stat = this.#directories.stat(`${PATTERNS}/${name}`);
-    return typeof stat === "number" ? `${stat}` : `${stat.inode} ${stat.modified} ${stat.size}`;
   }
 }
 

@@ -18,7 +18,7 @@ import type {
   ReceiverContext,
 } from "../../provider/provider.ts";
 import { filterKey, Router } from "../../provider/router.ts";
-import { clean, OthersCleanup, removeBus, removeBuses } from "./cleanup.ts";
+import { cleanBriefly, Cleanup, OthersCleanup, removeBus, STEPS } from "./cleanup.ts";
 import { check, isLimit } from "./errors.ts";
 import { type Frame, readEvents, readLarge } from "./frames.ts";
 import { CrashSlot } from "./crash_slot.ts";
@@ -33,11 +33,8 @@ import { EVENTS, INBOX, type OpenQueue } from "./mqueues.ts";
 import { BUSES, Namespace, type Settings } from "./namespace.ts";
 import { ItemReceiver } from "./item_receiver.ts";
 import { Refill } from "./refill.ts";
-import { finish } from "./walk.ts";
 import { recordThread } from "./worker_thread.ts";
 
-/** Milliseconds between two checks for dead buses and for PyMQ's directory, times the number of buses. */
-const CLEANUP_INTERVAL = 2_000;
 /** Milliseconds that opening waits for room. */
 const ROOM = 2_000;
 /** The largest number of messages that are read from one queue in a row. */
@@ -47,11 +44,12 @@ const READ_LIMIT = 64;
 export async function openReceiver(context: ReceiverContext): Promise<Receiver> {
   const settings = context.options as Settings;
   const namespace = await Namespace.open(settings, context.namespace, () => {}, largestText(context.maxReceive));
-  const others = new OthersCleanup(namespace);
+  const [cleanup, others] = [new Cleanup(namespace), new OthersCleanup(namespace)];
   try {
-    finish(clean(namespace));
-    return await openWhenRoom(context, namespace, others);
+    cleanup.run(STEPS);
+    return await openWhenRoom(context, namespace, cleanup, others);
   } catch (error) {
+    cleanup.end();
     namespace.close();
     throw error;
   }
@@ -64,25 +62,27 @@ export async function openReceiver(context: ReceiverContext): Promise<Receiver> 
 async function openWhenRoom(
   context: ReceiverContext,
   namespace: Namespace,
+  cleanup: Cleanup,
   others: OthersCleanup,
 ): Promise<Receiver> {
   const end = performance.now() + Math.min(ROOM, context.connectTimeout / 2);
   while (true) {
     try {
-      return open(context, namespace, others);
+      return open(context, namespace, cleanup, others);
     } catch (error) {
       if (!isLimit(error) || performance.now() >= end) throw error;
     }
     others.finish();
     await pause(spread(RETRY.prompt.min));
+    cleanup.run(STEPS);
   }
 }
 
-function open(context: ReceiverContext, namespace: Namespace, others: OthersCleanup): Receiver {
+function open(context: ReceiverContext, namespace: Namespace, cleanup: Cleanup, others: OthersCleanup): Receiver {
   const eventfd = check(namespace.posix.eventfd(), "Cannot create an eventfd");
   const name = namespace.names.newBus(namespace.processes.self, eventfd);
   try {
-    return new IpcReceiver(context, namespace, name, eventfd, others);
+    return new IpcReceiver(context, namespace, name, eventfd, cleanup, others);
   } catch (error) {
     removeBus(namespace, name);
     namespace.queues.close(); // the first of its two queues counts towards the limits as long as it is open
@@ -115,6 +115,7 @@ class IpcReceiver implements AskHandler, Receiver {
   #itemReceiver: ItemReceiver;
   #peeker: Peeker;
   #refill: Refill;
+  #cleanup: Cleanup;
   #others: OthersCleanup;
   #router = new Router();
   /** The functions that end the subscriptions, by the keys of the filters. */
@@ -122,10 +123,18 @@ class IpcReceiver implements AskHandler, Receiver {
   #buffer: Uint8Array;
   #closing: Promise<void> | undefined;
 
-  constructor(context: ReceiverContext, namespace: Namespace, name: string, eventfd: number, others: OthersCleanup) {
+  constructor(
+    context: ReceiverContext,
+    namespace: Namespace,
+    name: string,
+    eventfd: number,
+    cleanup: Cleanup,
+    others: OthersCleanup,
+  ) {
     this.inbox = name;
     this.#context = context;
     this.#namespace = namespace;
+    this.#cleanup = cleanup;
     this.#others = others;
     const directory = namespace.busDirectory(name);
     check(namespace.directories.within(BUSES, () => namespace.directories.make(directory)), "Cannot open a bus");
@@ -164,7 +173,7 @@ class IpcReceiver implements AskHandler, Receiver {
     if (this.#closing) throw new ClosedError();
     const { topic, pattern, serves } = filter;
     const { subscriptions } = this.#namespace;
-    if (pattern) subscriptions.patterns.subscribe(topic, this.inbox);
+    if (pattern) subscriptions.patterns.subscribe(topic, this.inbox, this.#namespace.busDirectory(this.inbox));
     else subscriptions.subscribe(topic, this.inbox);
     const remove = this.#router.add(filter, emit);
     const end = () => {
@@ -221,7 +230,7 @@ class IpcReceiver implements AskHandler, Receiver {
     return receipts.map((receipt) => this.#leases.extend(name, receipt, lease));
   }
 
-  /** Answers the sender: "writable" waits for room in a queue, "peek" shows items, "cleanup" removes a bus whose process has ended. */
+  /** Answers the sender: "writable" waits for room in a queue, "peek" shows items, "cleanup" removes dead buses. */
   answer(verb: string, argument: unknown): unknown {
     switch (verb) {
       case "writable": {
@@ -232,11 +241,9 @@ class IpcReceiver implements AskHandler, Receiver {
         const [queue, offset, limit] = argument as [string, number, number];
         return this.#peeker.peek(queue, offset, limit);
       }
-      case "cleanup": {
-        const bus = argument as string;
-        if (this.#namespace.gone(bus, "missing")) removeBus(this.#namespace, bus);
-        return undefined;
-      }
+      case "cleanup":
+        this.#cleanup.ask();
+        return this.#pollLoop.probeAll();
       default:
         throw new BusError("internal", `Cannot answer "${verb}": the IPC provider does not know it`);
     }
@@ -252,6 +259,7 @@ class IpcReceiver implements AskHandler, Receiver {
   async #close(): Promise<void> {
     for (const end of this.#unsubscribers.values()) end();
     this.#unsubscribers.clear();
+    this.#cleanup.end();
     this.#others.finish();
     // the messages in both queues are passed on and answered; a later sender sees that its message was not read
     for (const { name } of [this.#events, this.#inbox]) this.#namespace.posix.unlinkQueue(name);
@@ -260,22 +268,16 @@ class IpcReceiver implements AskHandler, Receiver {
     this.#itemReceiver.close();
     this.#crashSlot.close();
     removeBus(this.#namespace, this.inbox);
-    try {
-      finish(clean(this.#namespace));
-    } catch {
-      // the next bus that opens or closes does it
-    }
+    cleanBriefly(this.#namespace);
     await this.#pollLoop.close();
     this.#namespace.close();
   }
 
-  /** Removes dead buses. Returns the milliseconds until the next cleanup, which grow with the number of buses. */
+  /** Removes dead buses, a part at a time. Returns the milliseconds until the next part. */
   #cleanUp(): number {
     this.#namespace.waiting.removeIdle(this.inbox);
-    let buses: readonly string[] = [];
     try {
-      buses = this.#namespace.buses();
-      finish(removeBuses(this.#namespace, this.#namespace.dead(buses)));
+      this.#cleanup.run();
       if (this.#namespace.subscriptions.discover()) {
         for (const [topic] of this.#router.filters("topics")) {
           this.#namespace.subscriptions.subscribe(topic, this.inbox);
@@ -284,8 +286,7 @@ class IpcReceiver implements AskHandler, Receiver {
     } catch (error) {
       this.#context.fault(error);
     }
-    const every = CLEANUP_INTERVAL * Math.max(1, buses.length);
-    return every - performance.now() % every; // at the same moments as other probes, so that the thread wakes once
+    return this.#cleanup.wait;
   }
 
   /** Reads events as long as the main thread keeps up. Unread events stay in the queue, and their senders wait. */

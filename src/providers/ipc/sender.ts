@@ -29,11 +29,14 @@ import { GONE, Outbox, type Outgoing } from "./outbox.ts";
 import { Errno } from "./errno.ts";
 import { ItemSender } from "./item_sender.ts";
 import { Namespace, type Settings } from "./namespace.ts";
-import type { Route } from "./subscriptions.ts";
+import type { Destination, Route } from "./subscriptions.ts";
 import { WorkerThread } from "./worker_thread.ts";
 
-/** Milliseconds for which a PyMQ bus may read nothing before it counts as dead if no process here has its pid. */
-const PYMQ_STUCK = 1_000;
+/**
+ * Milliseconds for which a PyMQ bus may read nothing before it counts as dead if no process here has its pid: then the cleanup too finds
+ * that nobody reads its queue.
+ */
+const PYMQ_STUCK = 1_250;
 /** The longest time in milliseconds that an answer to PyMQ waits for room. */
 const ANSWER_WAIT = 5_000;
 
@@ -47,8 +50,13 @@ const OVERFLOW_TOLD = 500;
 
 /** Opens the sending half. */
 export async function openSender(settings: Settings, context: SenderContext): Promise<Sender> {
-  // if the worker cannot clean up, the next bus that finds the dead bus does
-  const onDead = (bus: string) => void context.ask("cleanup", bus).catch(() => {});
+  let asked = false;
+  const onDead = () => {
+    if (asked) return;
+    asked = true;
+    // if the worker cannot clean up, the next bus that finds a dead bus does
+    void context.ask("cleanup", undefined).catch(() => {}).finally(() => asked = false);
+  };
   return new IpcSender(await Namespace.open(settings, context.namespace, onDead), settings, context, onDead);
 }
 
@@ -78,7 +86,7 @@ class IpcSender implements Sender, QueueInspector, Waker {
   /** The timers that remove the queues of unread answers to PyMQ, by queue. */
   #answers = new Map<string, ReturnType<typeof setTimeout>>();
 
-  constructor(namespace: Namespace, settings: Settings, context: SenderContext, onDead: (bus: string) => void) {
+  constructor(namespace: Namespace, settings: Settings, context: SenderContext, onDead: () => void) {
     this.#namespace = namespace;
     this.#sendTimeout = context.sendTimeout;
     const writable = (descriptor: number, ms: number) => context.ask("writable", [descriptor, ms]);
@@ -91,7 +99,7 @@ class IpcSender implements Sender, QueueInspector, Waker {
       gone: (bus, stuck) => {
         // the name of a PyMQ bus does not hold its pid namespace: only if nobody reads its queue is it dead
         if (!namespace.gone(bus, stuck < PYMQ_STUCK ? "dead" : "missing")) return false;
-        onDead(bus);
+        onDead();
         return true;
       },
       closed: (bus) =>
@@ -159,6 +167,8 @@ class IpcSender implements Sender, QueueInspector, Waker {
       const reached = { all: 0, named: exact };
       for (const { count } of destinations) reached.all += count;
       let fault: unknown;
+      let queues: ReadonlyMap<string, Destination> | undefined;
+      const byQueue = () => queues ??= new Map(destinations.map((each) => [each.queue, each])); // there may be many forged ones
       const done = () => {
         if (--left > 0) return;
         if (fault === undefined) resolve(reached);
@@ -169,7 +179,7 @@ class IpcSender implements Sender, QueueInspector, Waker {
         body,
         sent: done,
         failed: (queue, error) => {
-          const to = destinations.find((each) => each.queue === queue);
+          const to = byQueue().get(queue);
           if (error !== GONE) fault = error;
           else if (to) {
             reached.all -= to.count;

@@ -20,7 +20,7 @@ import { check } from "./errors.ts";
 import { writePymq } from "./frames.ts";
 import type { Listing } from "./listing.ts";
 import { type MessageQueues, MQUEUE } from "./mqueues.ts";
-import { type Address, eventsOf, type Names } from "./names.ts";
+import { type Address, eventsOf, MAX_BUSES, type Names } from "./names.ts";
 import { busOf, PATTERNS, Patterns } from "./patterns.ts";
 import type { Posix } from "./posix.ts";
 import type { Processes } from "./processes.ts";
@@ -79,19 +79,19 @@ export class Subscriptions {
   /** The patterns of the buses, and the bindings of the groups. */
   readonly patterns: Patterns;
   #context: SubscriptionsContext;
-  #onDead: (bus: string) => void;
+  #onDead: () => void;
   /** The directory of the namespace, and PyMQ's if it is another one. */
   #roots: readonly Directories[];
   #rootsRead = performance.now();
   #routes = new LimitedMap<string, CachedRoute>(CACHE_SIZE);
   #servers = new LimitedMap<string, Listing>(CACHE_SIZE);
 
-  /** Creates the subscriptions of a namespace. `onDead` is called for each bus that is found dead. */
-  constructor(context: SubscriptionsContext, onDead: (bus: string) => void) {
+  /** Creates the subscriptions of a namespace. `onDead` is called when dead buses are found. */
+  constructor(context: SubscriptionsContext, onDead: () => void) {
     this.#context = context;
     this.#onDead = onDead;
     this.#roots = context.roots();
-    this.patterns = new Patterns(this.#own, context.bodyFiles);
+    this.patterns = new Patterns(this.#own, context.bodyFiles, this.#isBus);
   }
 
   /** Checks whether PyMQ has created its own directory. If it returns true, subscriptions must be linked there too. */
@@ -106,7 +106,7 @@ export class Subscriptions {
   /**
    * Returns the buses that subscribe to this topic, by name or by a pattern, and the queues of its groups.
    *
-   * @throws {BusError} "busy" if other programs have written so many patterns or bindings that they cannot all be used
+   * @throws {BusError} "busy" if other programs have written so many names, patterns or bindings that they cannot all be used
    */
   route(topic: string): Route {
     if (performance.now() - this.#rootsRead > ROOTS_CACHED) this.discover();
@@ -118,32 +118,33 @@ export class Subscriptions {
       names.every((each, i) => each === cached.names[i]) &&
       performance.now() - cached.checked < ROUTE_CACHED;
     if (unchanged) return cached;
-    const buses = new Map<string, number>();
-    for (const name of names.flat()) if (this.#lives(name)) buses.set(name, 1);
-    const exact = buses.size;
-    const named = new Set(buses.keys());
     const matching = this.patterns.match(topic);
-    for (const bus of matching.buses) {
-      if (this.#lives(bus)) buses.set(bus, (buses.get(bus) ?? 0) + 1);
-    }
+    const living = this.#living([...names.flat(), ...matching.buses], `publish to "${topic}"`);
+    const named = living.intersection(new Set(names.flat()));
+    const buses = new Map([...named].map((bus) => [bus, 1]));
+    for (const bus of matching.buses) if (living.has(bus)) buses.set(bus, (buses.get(bus) ?? 0) + 1);
     const destinations = [...buses].map(([bus, count]) => {
       const pymq = this.#context.names.parseBus(bus)?.pymq === true;
       return { bus, queue: eventsOf(bus), pymq, count, named: named.has(bus) };
     });
     const checked = performance.now();
-    const route = { exact, destinations, queues: matching.queues, directories, names, patterns, checked };
+    const route = { exact: named.size, destinations, queues: matching.queues, directories, names, patterns, checked };
     this.#routes.set(topic, route);
     return route;
   }
 
-  /** Returns the live buses that serve the function of this topic. */
+  /**
+   * Returns the live buses that serve the function of this topic.
+   *
+   * @throws {BusError} "busy" if other programs have written too many names
+   */
   servers(topic: string): string[] {
     let listing = this.#servers.get(topic);
     if (!listing) {
       listing = this.#own.listing(this.#context.names.servers(topic));
       this.#servers.set(topic, listing);
     }
-    return listing.names().filter((name) => this.#lives(name));
+    return [...this.#living(listing.names(), `call "${topic}"`)];
   }
 
   /** Links a bus to a topic. */
@@ -207,15 +208,14 @@ export class Subscriptions {
     return dead;
   }
 
-  /** Removes the links and files of buses. */
-  *remove(buses: ReadonlySet<string>): Steps {
-    const remove = (name: string) => buses.has(name);
+  /** Removes the links and files of those buses for which `remove` returns true. */
+  *remove(remove: (bus: string) => boolean): Steps {
     for (const root of this.#roots) {
       for (const path of ["subscribers", "topics", "servers", WAITING]) {
         // PyMQ creates a directory of `subscribers` without an attempt to repeat that if the directory is removed before it is used
         yield* root.walk(path, { leaf: this.#isBus, remove, prune: path !== "subscribers" });
       }
-      yield* root.walk(PATTERNS, { leaf: () => true, remove: (name) => buses.has(busOf(name)) });
+      yield* root.walk(PATTERNS, { leaf: () => true, remove: (name) => remove(busOf(name)) });
     }
   }
 
@@ -234,13 +234,25 @@ export class Subscriptions {
     root.prune(path);
   }
 
+  /** Returns the live buses among these names. `doing` is the purpose, for the message of an error. */
+  #living(names: readonly string[], doing: string): ReadonlySet<string> {
+    const buses = new Set<string>();
+    for (const name of names) {
+      if (this.#isBus(name)) buses.add(name);
+      if (buses.size <= MAX_BUSES) continue;
+      this.#onDead(); // there cannot be so many live ones
+      const why = `there are the names of more than ${MAX_BUSES} buses, and tsmq has not written all of them`;
+      throw new BusError("busy", `Cannot ${doing}: ${why}. Those of dead buses are now being removed`);
+    }
+    const living = new Set([...buses].filter((bus) => this.#lives(bus)));
+    if (living.size < buses.size) this.#onDead();
+    return living;
+  }
+
   #lives(name: string): boolean {
     const { names, processes } = this.#context;
-    const bus = names.parseBus(name);
-    if (!bus) return false;
-    if (!processes.dead(bus) && !(processes.missing(bus) && this.#unread(name))) return true;
-    this.#onDead(name);
-    return false;
+    const bus = names.parseBus(name)!;
+    return !processes.dead(bus) && !(processes.missing(bus) && this.#unread(name));
   }
 
   /** The directory of the namespace. */

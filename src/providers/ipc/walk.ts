@@ -84,8 +84,8 @@ export function finish<T>(steps: Steps<T>): T {
   }
 }
 
-/** Makes at most this many steps, and ends the work. */
-export function advance(steps: Steps, count: number): void {
-  while (count-- > 0) if (steps.next().done) return;
-  steps.return();
+/** Makes at most this many steps. Returns whether the work is done. */
+export function progress(steps: Steps, count: number): boolean {
+  while (count-- > 0) if (steps.next().done) return true;
+  return false;
 }
