@@ -205,7 +205,7 @@ export class Bus extends BusEvents implements AsyncDisposable {
   }
 
   /**
-   * Serves a function as a procedure. Resolves when callers can find it.
+   * Serves a function as a procedure. Resolves when callers can find it: in an outage, when the transport is reachable again.
    *
    * @throws {ValidationError} when the bus already serves the name, or another class of that name
    * @throws {ClosedError} when the bus is closed or closing

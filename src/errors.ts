@@ -39,7 +39,7 @@ export type ErrorCode =
   | "remote_failed"
   /** A limit was reached, such as a server's limit of concurrent calls: the message was refused or dropped. */
   | "busy"
-  /** The lease expired before it was settled, so the item went back to its queue. */
+  /** The lease expired before it was settled, so the item went back to its queue; or that happened to its last attempt. */
   | "lease_lost"
   /** The worker of the bus died. A new worker replaces it. */
   | "worker_died"

@@ -54,6 +54,18 @@ describe("a name that is missing", () => {
     const table: [() => unknown, string][] = [
       [() => bus.queue(""), 'Cannot use "" as a queue: it is empty; pass a name'],
       [
+        () => bus.queue("mails", { deadLetter: "mails" }),
+        'Cannot use "mails" as its own dead-letter queue: pass another name',
+      ],
+      [
+        () => bus.queue("mails").consume(() => {}, { deadLetter: "mails" }),
+        'Cannot use "mails" as its own dead-letter queue: pass another name',
+      ],
+      [
+        () => bus.subscribe("mails", () => {}, { group: "log", deadLetter: "mails@log" }),
+        'Cannot use "mails@log" as its own dead-letter queue: pass another name',
+      ],
+      [
         () => bus.expose(nameless),
         'Cannot expose a function that has no name: pass one, as in expose("add", fn)',
       ],

@@ -173,8 +173,9 @@ export const leases: Cases = {
       await queue.put("item");
       await (await queue.receive()).nack();
       const consumer = queue.consume(() => ok(false, "its attempts were over"), { maxAttempts: 1 });
-      const [{ verb, name, attempt, next, message }] = await errors.count(1) as [BusErrorEvent];
+      const [{ verb, name, attempt, next, message, error }] = await errors.count(1) as [BusErrorEvent];
       equal({ verb, name, attempt, next }, { verb: "consume", name: "held", attempt: 1, next: "dead-letter" });
+      equal((error as BusError).code, "lease_lost");
       const { item, attempts, cause } = await t.queue<DeadLetter>(bus, "held.dead").get({ timeout: 30_000 });
       equal({ item, attempts, cause: cause.message }, { item: "item", attempts: 1, cause: message });
       await consumer.close();

@@ -14,6 +14,12 @@ export function checkName(what: string, name: unknown): string {
   throw new ValidationError(`Cannot use ${shown} as ${what}: it ${fault}`);
 }
 
+/** Returns the name of the dead-letter queue of a queue. Its own name would make a letter of each failed letter, without an end. */
+export function checkDeadLetter(queue: string, name: unknown): string {
+  if (name !== queue) return checkName("a dead-letter queue", name);
+  throw new ValidationError(`Cannot use "${queue}" as its own dead-letter queue: pass another name`);
+}
+
 /** Returns the reason why a string is not a valid name, or undefined if it is valid. */
 export function nameFault(name: string): string | undefined {
   if (name === "") return "is empty; pass a name";

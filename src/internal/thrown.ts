@@ -19,6 +19,11 @@ export function isA<T>(value: unknown, type: abstract new (...args: never[]) => 
   }
 }
 
+/** Returns why the transport is unreachable, in brackets, for the end of a message; an empty text without an outage. */
+export function because(outage: unknown): string {
+  return outage === undefined ? "" : ` (${textOf(outage)})`;
+}
+
 /** Returns the message of a thrown error, or any other value as text: an object by its own `toString`, or else as JSON. */
 export function textOf(thrown: unknown): string {
   try {

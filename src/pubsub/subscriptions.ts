@@ -4,6 +4,7 @@
  * @module
  */
 import type { Core } from "../core.ts";
+import { ClosedError } from "../errors.ts";
 import { warnOnce } from "../internal/complain.ts";
 import type { Dispatch } from "./dispatch.ts";
 import { checkSubscription, notDurable } from "./subscribe_options.ts";
@@ -41,17 +42,24 @@ export class Subscriptions {
     }
     if (type) this.#core.codec.register(type);
     const { promise: closed, resolve } = Promise.withResolvers<void>();
+    const over = Promise.withResolvers<never>();
     const ended = () => {
+      over.reject(new ClosedError(`Cannot subscribe to "${topic}": the subscription was ended`));
       options.signal?.removeEventListener("abort", abort);
       this.#active.delete(active);
       resolve();
     };
     const subscriber = { topic, pattern, type, schema, concurrency, handler, ended };
-    const { ready, unsubscribe, free } = group === undefined
+    const { ready: subscribed, unsubscribe, free } = group === undefined
       ? { ...this.#dispatch.add(subscriber), free: () => Promise.reject(notDurable(topic)) }
       : this.#join(group, subscriber, options);
-    const abort = () => void unsubscribe().catch((error) => this.#core.report(error, topic));
+    const abort = () => {
+      over.reject(options.signal!.reason);
+      unsubscribe().catch((error) => this.#core.report(error, topic));
+    };
     options.signal?.addEventListener("abort", abort, { once: true });
+    const ready = Promise.race([subscribed, over.promise]);
+    ready.catch(() => {});
     const active: Active = {
       topic,
       pattern,

@@ -89,7 +89,10 @@ export interface Subscription extends AsyncDisposable {
   readonly topic: string;
   /** Whether the target is a glob. */
   readonly pattern: boolean;
-  /** Resolves when the transport has the subscription; rejects if it fails. A later `publish` of the same bus waits for it. */
+  /**
+   * Resolves when the transport has the subscription; rejects if the transport refuses it, with the signal's reason, or when it ends. In an
+   * outage it waits for the transport, without a time limit. A later `publish` of the same bus waits for it, at most `sendTimeout`.
+   */
   readonly ready: Promise<void>;
   /** Resolves when the subscription has ended: by `unsubscribe`, by its signal, or with the bus. */
   readonly closed: Promise<void>;

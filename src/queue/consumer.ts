@@ -13,9 +13,9 @@ import { Prefetch } from "./prefetch.ts";
 import { StallWatch } from "./stall.ts";
 import {
   checkCount,
+  checkDeadLetter,
   checkDelay,
   checkFunction,
-  checkName,
   checkNumber,
   checkSignal,
   optionNames,
@@ -103,7 +103,7 @@ export function consume<T>(
   checkSignal(options.signal)?.throwIfAborted();
   const concurrency = checkCount("a concurrency", options.concurrency ?? 1);
   const maxAttempts = checkCount("a number of attempts", options.maxAttempts ?? Infinity);
-  const deadLetter = checkName("a dead-letter queue", options.deadLetter ?? deliveries.deadLetter);
+  const deadLetter = checkDeadLetter(queue, options.deadLetter ?? deliveries.deadLetter);
   const handlerTimeout = checkNumber("a handler timeout", options.handlerTimeout ?? Infinity, 1);
   const delayOf = backoffOf(options.backoff, core.features.maxDelay);
   const failed = new FailedAttempts(deliveries, maxAttempts, deadLetter, delayOf);

@@ -8,7 +8,7 @@ import { type MessageHeaders, userHeaders } from "../codec/headers.ts";
 import { checkDepth } from "../codec/plain.ts";
 import type { Core } from "../core.ts";
 import { ValidationError } from "../errors.ts";
-import { checkCount, checkFunction, optionNames, refuseUnknown } from "../internal/arguments.ts";
+import { checkCount, checkDeadLetter, checkFunction, optionNames, refuseUnknown } from "../internal/arguments.ts";
 import { isA } from "../internal/thrown.ts";
 import { open, type Opened } from "./deliveries.ts";
 import { type DeadLetter, isLetter, itemOf, timeOf } from "./letter.ts";
@@ -57,7 +57,7 @@ export class DeadLetters<T = unknown> {
 
   /** Created by {@linkcode Queue}. `check` throws when the queue cannot be used. */
   constructor(queue: string, name: string, core: Core, check: (doing: string) => void) {
-    this.name = name;
+    this.name = checkDeadLetter(queue, name);
     this.#queue = queue;
     this.#core = core;
     this.#check = check;

@@ -54,16 +54,17 @@ export class FailedAttempts {
   async exhausted(delivery: Opened, closing: AbortSignal): Promise<Settle> {
     const text = `Cannot handle an item of queue "${this.#deliveries.queue}" again: attempt ${attemptsOf(delivery)} ` +
       "was its last, and the process of that attempt died, gave the item back, or could not acknowledge it";
+    const error = new BusError("lease_lost", text);
     if (delivery.unconfirmed) {
-      if (delivery.attempt > this.#maxAttempts + 1) return this.#dead(delivery, false, new Error(text));
+      if (delivery.attempt > this.#maxAttempts + 1) return this.#dead(delivery, false, error);
       if (!await this.#deliveries.startReading(delivery)) return NOTHING;
     }
     try {
       await this.#deliveries.readOpened(delivery);
-    } catch (error) {
-      return this.settle(delivery, false, error);
+    } catch (unreadable) {
+      return this.settle(delivery, false, unreadable);
     }
-    return closing.aborted ? this.untried(delivery) : this.#dead(delivery, true, new Error(text));
+    return closing.aborted ? this.untried(delivery) : this.#dead(delivery, true, error);
   }
 
   /** Returns what gives back an item whose handler has not started. */

@@ -8,7 +8,7 @@ import type { Core } from "../core.ts";
 import { ProviderError } from "../errors.ts";
 import { optionNames } from "../internal/arguments.ts";
 import { after } from "../internal/time.ts";
-import { textOf } from "../internal/thrown.ts";
+import { because } from "../internal/thrown.ts";
 
 /**
  * Milliseconds after the timeout in which a transport whose queues can be full reports that there was no room. Only the transport knows
@@ -99,7 +99,6 @@ async function limited(
 }
 
 function unconfirmed(queue: string, wait: number, cause: unknown): ProviderError {
-  const why = cause === undefined ? "" : ` (${textOf(cause)})`;
-  const text = `the transport did not confirm the item within ${wait} ms, and it may still arrive${why}`;
+  const text = `the transport did not confirm the item within ${wait} ms, and it may still arrive${because(cause)}`;
   return new ProviderError("unavailable", `Cannot put into queue "${queue}": ${text}`, { cause });
 }

@@ -71,7 +71,6 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     this.#schema = checkSchema(options.schema);
     this.#core = core;
     this.#ended = AbortSignal.any([this.#closing.signal, core.closing]);
-    if (options.deadLetter !== undefined) checkName("a dead-letter queue", options.deadLetter);
     this.#deliveries = new Deliveries(this.name, this.#schema, core, options.deadLetter);
     this.dead = new DeadLetters(this.name, this.#deliveries.deadLetter, core, (doing) => this.#checkOpen(doing));
   }

@@ -7,6 +7,7 @@ import { type StandardSchemaV1, validate } from "../codec/schema.ts";
 import type { Core } from "../core.ts";
 import { closedWhile, RemoteInvocationError, RpcError, TimeoutError, type ValidationError } from "../errors.ts";
 import { Fifo } from "../internal/fifo.ts";
+import { because } from "../internal/thrown.ts";
 import { after } from "../internal/time.ts";
 import { type CheckedStream, MAX_SILENT, OpenStreams } from "./open_streams.ts";
 import {
@@ -150,7 +151,9 @@ class CalledStream implements AsyncIterator<unknown, undefined>, CheckedStream {
         }
         if (this.#closed || (this.#server !== undefined && this.#complete)) return this.#result();
         stop ??= after(timeout, () => {
-          this.fail(new TimeoutError(`Cannot read the stream "${fn}": no value within ${timeout} ms`));
+          const cause = this.#core.outage();
+          const text = `Cannot read the stream "${fn}": no value within ${timeout} ms${because(cause)}`;
+          this.fail(new TimeoutError(text, { cause }));
         });
         const { promise, resolve } = Promise.withResolvers<void>();
         this.#wake = resolve;

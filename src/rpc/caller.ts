@@ -18,7 +18,7 @@ import {
 } from "../errors.ts";
 import { backoff, pause, RETRY, Timeouts } from "../internal/time.ts";
 import { LONGEST } from "../internal/arguments.ts";
-import { isA } from "../internal/thrown.ts";
+import { because, isA } from "../internal/thrown.ts";
 import { validate } from "../codec/schema.ts";
 import type { Work } from "../internal/work.ts";
 import { AnswerInbox } from "./answer_inbox.ts";
@@ -207,10 +207,11 @@ export class Caller {
       this.#pending.cancel(call);
       reject(error);
     };
-    const stop = this.#timeouts.after(
-      timeout,
-      () => cancel(new TimeoutError(`Cannot call "${fn}": no answer within ${timeout} ms`)),
-    );
+    const stop = this.#timeouts.after(timeout, () => {
+      const cause = this.#core.outage();
+      const text = `Cannot call "${fn}": no answer within ${timeout} ms${because(cause)}`;
+      cancel(new TimeoutError(text, { cause }));
+    });
     const abort = () => cancel(signal!.reason);
     const end = (error: BusError) => cancel(closedWhile(`call "${fn}"`, error));
     signal?.addEventListener("abort", abort, { once: true });

@@ -48,6 +48,20 @@ describe("an outage of Redis", () => {
     const queue = bus.queue("thumbs");
     assertEquals(await message(() => queue.get({ timeout: 20 })), `Cannot get from queue "thumbs": ${refused}`);
     assertEquals(await message(() => queue.receive({ timeout: 20 })), `Cannot receive from queue "thumbs": ${refused}`);
+    const call = () => bus.stub("thumb", { timeout: 50 })();
+    assertEquals(
+      await message(call),
+      `Cannot call "thumb": no answer within 50 ms (Cannot reach Redis: ${refused})`,
+    );
+    const abort = new AbortController();
+    const endless = [bus.subscribe("late", () => {}), bus.subscribe("late", () => {}, { signal: abort.signal })];
+    abort.abort("no more");
+    assertEquals(await endless[1]!.ready.catch((reason) => reason), "no more");
+    await message(() => endless[0]!.unsubscribe());
+    assertEquals(
+      await message(() => endless[0]!.ready),
+      'Cannot subscribe to "late": the subscription was ended',
+    );
     handled.reject(new Error("on purpose"));
     const { lastError } = JSON.parse(JSON.stringify(bus.health()));
     assertEquals(lastError, {
