@@ -35,8 +35,8 @@ export const CALLS: readonly Mutant[] = [
   {
     subject: "a call ends later than its timeout",
     file: "src/rpc/caller.ts",
-    text: "      timeout,\n      () => cancel(",
-    fault: "      3 * timeout,\n      () => cancel(",
+    text: "this.#timeouts.after(timeout, () => {",
+    fault: "this.#timeouts.after(3 * timeout, () => {",
     tests: "tests/bus/pending_calls_test.ts",
   },
   {
