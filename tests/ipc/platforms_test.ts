@@ -12,7 +12,7 @@ import { until } from "../support/until.ts";
 import { busesOf, fresh, left, text, whole } from "./ground.ts";
 
 const SMALL = 12;
-const LARGE = 2_000_000;
+const LARGE = 100_000;
 /** Milliseconds that an emulated processor may take. */
 const SLOW = 180_000;
 

@@ -1,22 +1,22 @@
-// run: kernel-queues, deadline 300
+// run: kernel-queues, waiting, deadline 300
 import { describe } from "@std/testing/bdd";
-import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { makeDir } from "../support/child.ts";
+import { Peer } from "../support/peer.ts";
 import { itNeeds } from "../support/skip.ts";
-import { missing, tool } from "../support/tools.ts";
+import { missing } from "../support/tools.ts";
 import { suite, type Transport } from "./suite.ts";
 
-const MQUEUE = new URL("mqueue.py", import.meta.url).pathname;
+/** A process that sees the kernel's queues. A new one for each look would take more CPU than the tests: some of them look until it is done. */
+const lister = missing("python") ? undefined : Peer.start<string[]>(new URL("mqueue.py", import.meta.url));
 
-/** Returns the names of the kernel's queues, or why they cannot be listed. */
-function queues(): string[] | string {
-  const lacking = missing("python");
-  if (lacking !== undefined) return lacking;
-  const { status, stdout, stderr } = spawnSync(tool("python"), [MQUEUE], { encoding: "utf8" });
-  return status === 0 ? stdout.split("\n") : stderr.trim();
+/** Returns the names of the kernel's queues. */
+function queues(): Promise<string[]> {
+  return lister!.ask(null);
 }
+
+const lacking = missing("python") ?? await queues().then(() => undefined, String);
 
 /** Returns all files that are not directories. */
 function files(path: string): string[] {
@@ -29,9 +29,9 @@ function files(path: string): string[] {
 /** Runs the suite with tsmq's files in this directory. */
 function transport(directory: string): Transport {
   const places = [...new Set([directory, "/run/shm"])];
-  const left = (namespace: string) => {
-    const inTheKernel = [...queues()].filter((name) => name.includes(`_${namespace}_`));
-    return Promise.resolve([...inTheKernel, ...places.flatMap((place) => files(`${place}/${namespace}`))]);
+  const left = async (namespace: string) => {
+    const inTheKernel = (await queues()).filter((name) => name.includes(`_${namespace}_`));
+    return [...inTheKernel, ...places.flatMap((place) => files(`${place}/${namespace}`))];
   };
   return {
     provider: () => ipc({ directory }),
@@ -41,9 +41,6 @@ function transport(directory: string): Transport {
     tidy: (namespace) => places.forEach((place) => rmSync(`${place}/${namespace}`, { recursive: true, force: true })),
   };
 }
-
-const found = queues();
-const lacking = typeof found === "string" ? found : undefined;
 
 describe("PyMQ and tsmq on one machine, over POSIX IPC", () => {
   for (const [name, run] of suite(transport("/dev/shm"))) itNeeds(lacking)(name, run);

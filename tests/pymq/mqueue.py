@@ -1,10 +1,12 @@
 """
 The mqueue file system at /dev/mqueue, without which PyMQ finds no queue: where it is not mounted, this process mounts it
-for itself alone, in a mount namespace of its own. As a program: prints the kernel's queues, or fails and says why.
+for itself alone, in a mount namespace of its own. As a program: says the kernel's queues whenever it is asked, or fails
+and prints why.
 """
 
 import ctypes
 import os
+import sys
 
 CLONE_NEWNS = 0x00020000
 MS_REC_PRIVATE = 0x4000 | (1 << 18)
@@ -28,6 +30,10 @@ def check(result, what):
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+    from peer_side import say, told
+
     mount()
     os.makedirs("/run/shm", exist_ok=True)  # as PyMQ does; the bus must find it when it opens
-    print("\n".join(os.listdir(PATH)))
+    for _ in told():
+        say(os.listdir(PATH))
