@@ -9,7 +9,7 @@ import type { EventClass } from "./codec/codec.ts";
 import { BusError, ProviderError, ValidationError } from "./errors.ts";
 import type { Authorize, ExposeErrors } from "./hooks.ts";
 import { callable, fields, flag, invalidOptions, milliseconds, must, parseOptions, whole } from "./internal/options.ts";
-import { checkNumber, nameFault, type OptionNames, optionNames, refuseUnknown } from "./internal/arguments.ts";
+import { nameFault, type OptionNames, optionNames, refuseUnknown } from "./internal/arguments.ts";
 import type { Provider } from "./provider/provider.ts";
 import type { Log } from "./telemetry/telemetry.ts";
 import { isA, nameOf, textOf } from "./internal/thrown.ts";
@@ -87,10 +87,9 @@ const CLOSE: OptionNames = optionNames<CloseOptions>({ timeout: true });
 export function closeTimeout(options: unknown): number | undefined {
   const prototype = typeof options === "object" && options !== null ? Object.getPrototypeOf(options) : undefined;
   if (typeof options !== "number" && prototype !== null && prototype !== Object.prototype) return undefined;
-  refuseUnknown(options, CLOSE, "close the bus", "", "");
+  const check = refuseUnknown(options, CLOSE, "close the bus", "", "");
   const { timeout } = options as CloseOptions;
-  if (timeout !== undefined) checkNumber("a timeout", timeout);
-  return timeout;
+  return timeout === undefined ? undefined : check.number("timeout", timeout);
 }
 
 /** The outcome of closing a bus. */

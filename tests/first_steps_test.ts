@@ -55,15 +55,15 @@ describe("a name that is missing", () => {
       [() => bus.queue(""), 'Cannot use "" as a queue: it is empty; pass a name'],
       [
         () => bus.queue("mails", { deadLetter: "mails" }),
-        'Cannot use "mails" as its own dead-letter queue: pass another name',
+        'Cannot use queue "mails": deadLetter is the queue itself: pass another name',
       ],
       [
         () => bus.queue("mails").consume(() => {}, { deadLetter: "mails" }),
-        'Cannot use "mails" as its own dead-letter queue: pass another name',
+        'Cannot consume queue "mails": deadLetter is the queue itself: pass another name',
       ],
       [
         () => bus.subscribe("mails", () => {}, { group: "log", deadLetter: "mails@log" }),
-        'Cannot use "mails@log" as its own dead-letter queue: pass another name',
+        'Cannot subscribe to "mails": deadLetter is the queue itself: pass another name',
       ],
       [
         () => bus.expose(nameless),

@@ -1,6 +1,5 @@
 import { buildCommand, buildRouteMap } from "@stricli/core";
 import { UnsupportedError, ValidationError } from "../../src/errors.ts";
-import { checkCount } from "../../src/internal/arguments.ts";
 import { indented } from "../../src/internal/printable.ts";
 import type { MessageHeaders } from "../../mod.ts";
 import type { DeadLetter } from "../../src/queue/letter.ts";
@@ -63,13 +62,19 @@ interface Selection {
   readonly done: () => number | Promise<number>;
 }
 
+function letterNumber(text: string): number {
+  const number = Number(text);
+  if (Number.isInteger(number) && number > 0) return number;
+  throw new ValidationError(`Cannot select letter ${JSON.stringify(text)}: its number must be a whole one, at least 1`);
+}
+
 /** Selects letters by the numbers that `list` prints; without numbers, all letters. */
 async function select(queue: Queue, given: readonly string[]): Promise<Selection> {
   if (given.length === 0) {
     const size = await queue.dead.size();
     return { size, done: async () => Math.max(0, size - await queue.dead.size()) };
   }
-  const numbers = new Set(given.map((text) => checkCount("the number of a letter", Number(text))));
+  const numbers = new Set(given.map(letterNumber));
   const first = Math.min(...numbers);
   const found = new Map<number, string>();
   for await (const { n, letter } of letters(queue, Math.max(...numbers) - first + 1, first - 1)) {

@@ -42,7 +42,7 @@ export function checkHeaders(headers: unknown, part: InvalidPart): MessageHeader
     if (Symbol.iterator in headers) throw invalid("they are an iterable, such as a Map, and not an object of strings");
     for (const [name, value] of Object.entries(headers)) {
       const fault = nameFault(name) ?? valueFault(value);
-      if (fault) throw invalid(`${NAME.test(name) ? `"${name}"` : "a name"} ${fault}`);
+      if (fault) throw invalid(`${JSON.stringify(name)} ${fault}`);
       checked[name] = value;
       size += bytes.encode(name).length + bytes.encode(value).length;
     }

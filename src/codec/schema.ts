@@ -4,7 +4,7 @@
  * @module
  */
 import { type InvalidPart, type Issue, ValidationError } from "../errors.ts";
-import { kindOf } from "../internal/arguments.ts";
+import { kindOf, type OptionChecks } from "../internal/arguments.ts";
 import { textOf } from "../internal/thrown.ts";
 
 /**
@@ -83,9 +83,13 @@ export type InferInput<S extends StandardSchemaV1> = StandardSchemaV1.InferInput
 export type InferOutput<S extends StandardSchemaV1> = StandardSchemaV1.InferOutput<S>;
 
 /** Checks a Standard Schema; `undefined` is allowed. */
-export function checkSchema<S extends StandardSchemaV1 | undefined>(schema: S): S {
+export function checkSchema<S extends StandardSchemaV1 | undefined>(
+  check: OptionChecks,
+  schema: S,
+  name = "schema",
+): S {
   if (schema === undefined || typeof schema?.["~standard"]?.validate === "function") return schema;
-  throw new ValidationError(`Cannot use ${kindOf(schema)} as a schema: it is not a Standard Schema`);
+  throw check.fault(name, `must be a Standard Schema, not ${kindOf(schema)}`);
 }
 
 /** The number of issues that an error message quotes. The error's `issues` has all of them. */

@@ -1,9 +1,9 @@
 /**
- * Checks of arguments: names, numbers, functions, schemas and signals. Each returns the argument, or throws a `ValidationError`.
+ * Checks of arguments and options: names, numbers, functions and signals. Each returns the value, or throws a `ValidationError`.
  *
  * @module
  */
-import { type InvalidPart, UnsupportedError, ValidationError } from "../errors.ts";
+import { type InvalidPart, type Issue, UnsupportedError, ValidationError } from "../errors.ts";
 
 /** Checks the name of a topic, queue, function or namespace: any non-empty string of well-formed Unicode. */
 export function checkName(what: string, name: unknown): string {
@@ -12,12 +12,6 @@ export function checkName(what: string, name: unknown): string {
   if (fault === undefined) return name;
   const shown = name.isWellFormed() && !name.includes("\0") ? JSON.stringify(name) : "a name";
   throw new ValidationError(`Cannot use ${shown} as ${what}: it ${fault}`);
-}
-
-/** Returns the name of the dead-letter queue of a queue. Its own name would make a letter of each failed letter, without an end. */
-export function checkDeadLetter(queue: string, name: unknown): string {
-  if (name !== queue) return checkName("a dead-letter queue", name);
-  throw new ValidationError(`Cannot use "${queue}" as its own dead-letter queue: pass another name`);
 }
 
 /** Returns the reason why a string is not a valid name, or undefined if it is valid. */
@@ -31,43 +25,8 @@ export function nameFault(name: string): string | undefined {
 /** The prefix that providers use for their own names. */
 const RESERVED = "__tsmq:";
 
-/** Checks a number, such as milliseconds: it must be at least `least`. `Infinity` is allowed, and `unlimited` says that it means no limit. */
-export function checkNumber(what: string, value: unknown, least = 0, unlimited = true): number {
-  if (typeof value === "number" && value >= least) return value;
-  const hint = unlimited && value === 0 ? "; Infinity means no limit" : "";
-  throw new ValidationError(`Cannot use ${quote(value)} as ${what}: it is not a number of at least ${least}${hint}`);
-}
-
 /** The longest time in milliseconds, 31 years. Every transport can store it. */
 export const LONGEST = 1e12;
-
-/** Checks a number of milliseconds: at least `least`, and at most {@linkcode LONGEST}. */
-export function checkTime(what: string, value: unknown, least = 0): number {
-  return Math.min(checkNumber(what, value, least, false), LONGEST);
-}
-
-/**
- * Checks the delay of an item. `part` is that of the error.
- *
- * @throws {UnsupportedError} when the delay is longer than the transport supports
- * @throws {ValidationError} when it is no number, or longer than {@linkcode LONGEST}: its item would stay forever
- */
-export function checkDelay(what: string, value: unknown, longest: number, part: InvalidPart = "options"): number {
-  const invalid = (why: string) => new ValidationError(`Cannot use ${quote(value)} as ${what}: ${why}`, [], { part });
-  if (typeof value !== "number" || !(value >= 0)) throw invalid("it is not a number of at least 0");
-  if (value > LONGEST) throw invalid(`the largest delay is ${Math.min(longest, LONGEST)} ms`);
-  if (value <= longest) return value;
-  throw new UnsupportedError(
-    `Cannot use ${value} ms as ${what}: the transport delays an item by ${longest} at most`,
-  );
-}
-
-/** Checks a count: a whole number of at least 1, or `Infinity`. */
-export function checkCount(what: string, value: unknown): number {
-  const count = checkNumber(what, value, 1);
-  if (count === Infinity || Number.isInteger(count)) return count;
-  throw new ValidationError(`Cannot use ${count} as ${what}: it is not a whole number`);
-}
 
 /** Returns whether a value from the wire is a count: a whole number of at least 0. */
 export function isCount(value: unknown): value is number {
@@ -80,12 +39,6 @@ export function checkFunction<F>(what: string, value: F): F {
   throw new ValidationError(`Cannot use ${quote(value)} as ${what}: it is not a function`);
 }
 
-/** Checks an `AbortSignal`; `undefined` is allowed. */
-export function checkSignal(signal: AbortSignal | undefined): AbortSignal | undefined {
-  if (signal === undefined || signal instanceof AbortSignal) return signal;
-  throw new ValidationError(`Cannot use ${quote(signal)} as a signal: it is not an AbortSignal`);
-}
-
 /** The names of the options of a verb. */
 export type OptionNames = ReadonlySet<string>;
 
@@ -94,28 +47,119 @@ export function optionNames<T>(names: Record<keyof T, true>): OptionNames {
   return new Set(Object.keys(names));
 }
 
-/** Checks that a value is an object of options without an unknown one, which would be ignored. The error begins with the verb and its target. */
+/**
+ * Checks that a value is an object of options without an unknown one, which would be ignored. Returns the checks of their values. All errors
+ * begin with the verb and its target.
+ */
 export function refuseUnknown(
   options: unknown,
   names: OptionNames,
   verb: string,
   preposition: string,
   target: unknown,
-): void {
-  let fault: { readonly name?: string; readonly message: string } | undefined;
+): OptionChecks {
+  const check = new OptionChecks(verb, preposition, target);
   if (Object(options)["~standard"] !== undefined && (names.has("schema") || names.has("args"))) {
-    const text = `pass ${names.has("schema") ? "the schema as { schema }" : "the schemas as { args, returns }"}`;
-    throw new ValidationError(`Cannot ${verbOn(verb, preposition, target)}: ${text}`, [], { part: "options" });
+    throw check.invalid(
+      `pass ${names.has("schema") ? "the schema as { schema }" : "the schemas as { args, returns }"}`,
+    );
   }
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    fault = { message: `must be an object, not ${kindOf(options)}` };
-  } else {
-    for (const name in options) if (!names.has(name)) fault ??= { name, message: notAnOption(name, names) };
+    throw check.invalid(`options must be an object, not ${kindOf(options)}`);
   }
-  if (!fault) return;
-  const { name, message } = fault;
-  const text = `Cannot ${verbOn(verb, preposition, target)}: ${name ?? "options"} ${message}`;
-  throw new ValidationError(text, [{ message, path: name === undefined ? [] : [name] }], { part: "options" });
+  for (const name in options) if (!names.has(name)) throw check.fault(name, notAnOption(name, names));
+  return check;
+}
+
+/** The checks of the values of a verb's options. Each returns the value; its error begins with the verb and its target, and names the option. */
+export class OptionChecks {
+  readonly #verb: string;
+  readonly #preposition: string;
+  readonly #target: unknown;
+
+  /** Creates the checks of a verb. The target is a name, or a value that has one. */
+  constructor(verb: string, preposition: string, target: unknown) {
+    this.#verb = verb;
+    this.#preposition = preposition;
+    this.#target = target;
+  }
+
+  /** Returns the beginning of an error: the verb and its target. */
+  get #doing(): string {
+    return `Cannot ${verbOn(this.#verb, this.#preposition, this.#target)}`;
+  }
+
+  /** Returns the error of options. */
+  invalid(why: string, issues: readonly Issue[] = [], part: InvalidPart = "options"): ValidationError {
+    return new ValidationError(`${this.#doing}: ${why}`, issues, { part });
+  }
+
+  /** Returns the error of one option. */
+  fault(name: string, message: string, part?: InvalidPart): ValidationError {
+    return this.invalid(`${name} ${message}`, [{ message, path: [name] }], part);
+  }
+
+  /** Checks a number: it must be at least `least`. `Infinity` is allowed, and `unlimited` says that it means no limit. */
+  number(name: string, value: unknown, least = 0, unlimited = true): number {
+    if (typeof value === "number" && value >= least) return value;
+    const hint = unlimited && value === 0 ? "; Infinity means no limit" : "";
+    throw this.fault(name, `must be a number of at least ${least}, not ${quote(value)}${hint}`);
+  }
+
+  /** Checks a number of milliseconds: at least `least`, and at most {@linkcode LONGEST}. */
+  time(name: string, value: unknown, least: number): number {
+    return Math.min(this.number(name, value, least, false), LONGEST);
+  }
+
+  /**
+   * Checks the delay of an item. `part` is that of the error.
+   *
+   * @throws {UnsupportedError} when the delay is longer than the transport supports
+   * @throws {ValidationError} when it is no number, or longer than {@linkcode LONGEST}: its item would stay forever
+   */
+  delay(name: string, value: unknown, longest: number, part?: InvalidPart): number {
+    if (typeof value !== "number" || !(value >= 0)) {
+      throw this.fault(name, `must be a number of at least 0, not ${quote(value)}`, part);
+    }
+    if (value > LONGEST) throw this.fault(name, `must be at most ${Math.min(longest, LONGEST)} ms, not ${value}`, part);
+    if (value <= longest) return value;
+    throw new UnsupportedError(
+      `${this.#doing}: the transport delays an item by ${longest} ms at most, not by ${value}`,
+    );
+  }
+
+  /** Checks a count: a whole number of at least 1, or `Infinity`. */
+  count(name: string, value: unknown): number {
+    const count = this.number(name, value, 1);
+    if (count === Infinity || Number.isInteger(count)) return count;
+    throw this.fault(name, `must be a whole number, not ${count}`);
+  }
+
+  /** Checks a function; `undefined` is allowed. */
+  callable<F>(name: string, value: F): F {
+    if (value === undefined || typeof value === "function") return value;
+    throw this.fault(name, `must be a function, not ${quote(value)}`);
+  }
+
+  /** Checks an `AbortSignal`; `undefined` is allowed. */
+  signal(value: AbortSignal | undefined): AbortSignal | undefined {
+    if (value === undefined || value instanceof AbortSignal) return value;
+    throw this.fault("signal", `must be an AbortSignal, not ${quote(value)}`);
+  }
+
+  /** Checks a name, as {@linkcode checkName} does. */
+  name(name: string, value: unknown): string {
+    if (typeof value !== "string") throw this.fault(name, `must be a string, not ${quote(value)}`);
+    const fault = nameFault(value);
+    if (fault === undefined) return value;
+    throw this.fault(name, fault);
+  }
+
+  /** Checks the name of the dead-letter queue of a queue. Its own name would make a letter of each failed letter, without an end. */
+  deadLetter(queue: string, value: unknown): string {
+    if (value !== queue) return this.name("deadLetter", value);
+    throw this.fault("deadLetter", "is the queue itself: pass another name");
+  }
 }
 
 /** Returns the reason why a name is not an option: with the option whose name is similar, or with a list of all options. */

@@ -6,6 +6,7 @@
 import type { Decoded } from "../codec/codec.ts";
 import type { Core } from "../core.ts";
 import { isUnavailable, UnsupportedError } from "../errors.ts";
+import { OptionChecks } from "../internal/arguments.ts";
 import { backoff, pause, RETRY } from "../internal/time.ts";
 import type { Stream } from "../port/streams.ts";
 import { glob } from "../provider/glob.ts";
@@ -13,7 +14,7 @@ import type { Filter } from "../provider/provider.ts";
 import { DEAD, groupQueue } from "../provider/queue_names.ts";
 import { consume, type Consumer } from "../queue/consumer.ts";
 import { Deliveries } from "../queue/deliveries.ts";
-import { type Held, leaseOf } from "../queue/lease.ts";
+import type { Held } from "../queue/lease.ts";
 import { acceptEvent } from "./accept.ts";
 import type { Subscriber } from "./handler_queue.ts";
 import type { Message, SubscribeOptions } from "./topic.ts";
@@ -74,12 +75,12 @@ export class GroupMember {
     });
     this.#consumer = consume<Item>(deliveries, core.closing, handle, {
       concurrency,
-      lease: leaseOf(lease),
+      lease,
       maxAttempts,
       backoff,
       handlerTimeout,
       signal,
-    });
+    }, new OptionChecks("subscribe", " to", topic));
     this.#binding = core.link.bind(this.#filter, this.#queue, (reason, lost) => core.gap({ topic, reason, lost }));
     this.ready = this.#binding.ready;
     this.ready.catch(() => this.close()); // the subscription has failed

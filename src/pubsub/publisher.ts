@@ -82,9 +82,9 @@ function isOptions(value: unknown): value is PublishOptions {
 /** Returns the headers of options, which are the last argument of `publish`. */
 function headersIn(options: unknown, topic: string): MessageHeaders | undefined {
   if (options === undefined) return undefined;
-  refuseUnknown(options, PUBLISH, "publish", " to", topic);
+  const check = refuseUnknown(options, PUBLISH, "publish", " to", topic);
   if (isOptions(options)) return checkHeaders(options.headers, "event");
-  throw new ValidationError(`Cannot publish to "${topic}": options must be a plain object`, [], { part: "options" });
+  throw check.invalid("options must be a plain object");
 }
 
 function destination(event: unknown, target: unknown): { topic: string; schema?: StandardSchemaV1 } {

@@ -5,7 +5,7 @@
  */
 import { ValidationError } from "../errors.ts";
 import { checkSchema } from "../codec/schema.ts";
-import { checkCount, checkFunction, checkName, checkSignal, refuseUnknown } from "../internal/arguments.ts";
+import { checkFunction, type OptionChecks, refuseUnknown } from "../internal/arguments.ts";
 import { DEAD } from "../provider/queue_names.ts";
 import { type resolveTarget, SUBSCRIBE, type SubscribeOptions } from "./topic.ts";
 
@@ -35,27 +35,30 @@ export function checkSubscription(
   handler: unknown,
   options: SubscribeOptions,
 ): Checked {
-  refuseUnknown(options, SUBSCRIBE, "subscribe", " to", target.topic);
+  const check = refuseUnknown(options, SUBSCRIBE, "subscribe", " to", target.topic);
   checkFunction("a handler", handler);
   const schema = options.schema ?? target.schema;
-  const concurrency = checkCount("a concurrency", options.concurrency ?? 1);
-  checkSchema(schema);
-  checkSignal(options.signal)?.throwIfAborted();
-  return { pattern: target.pattern ?? options.pattern ?? false, schema, concurrency, group: checkGroup(options) };
+  const concurrency = check.count("concurrency", options.concurrency ?? 1);
+  checkSchema(check, schema);
+  check.signal(options.signal)?.throwIfAborted();
+  return {
+    pattern: target.pattern ?? options.pattern ?? false,
+    schema,
+    concurrency,
+    group: checkGroup(check, options),
+  };
 }
 
-function checkGroup(options: SubscribeOptions): string | undefined {
+function checkGroup(check: OptionChecks, options: SubscribeOptions): string | undefined {
   if (options.group !== undefined) {
-    const group = checkName("a group", options.group);
+    const group = check.name("group", options.group);
     const end = SUFFIXES.find((end) => group.endsWith(end));
     if (end === undefined && !group.includes("@")) return group;
     const fault = end === undefined ? 'contains "@"' : `ends with "${end}"`;
-    throw new ValidationError(
-      `Cannot use ${JSON.stringify(group)} as a group: it ${fault}, which has a special meaning in queue names`,
-    );
+    throw check.fault("group", `${fault}, which has a special meaning in queue names`);
   }
   const wrong = GROUP_OPTIONS.find((name) => options[name] !== undefined);
-  if (wrong !== undefined) throw new ValidationError(`Cannot subscribe with the option "${wrong}": it needs a group`);
+  if (wrong !== undefined) throw check.fault(wrong, "needs a group");
   return undefined;
 }
 

@@ -147,9 +147,9 @@ export class Topic<T = unknown, I = T> implements AsyncIterable<T> {
   /** Created by `topic` of a bus. */
   constructor(name: string, options: TopicOptions, verbs: TopicVerbs) {
     this.name = checkName("a topic", name);
-    refuseUnknown(options, TOPIC, "use topic", "", name);
+    const check = refuseUnknown(options, TOPIC, "use topic", "", name);
     this.pattern = options.pattern ?? false;
-    this.schema = checkSchema(options.schema);
+    this.schema = checkSchema(check, options.schema);
     this.#verbs = verbs;
   }
 

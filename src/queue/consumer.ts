@@ -5,21 +5,13 @@
  */
 import type { Deliveries, Opened } from "./deliveries.ts";
 import { type DelayOf, FailedAttempts, NOTHING, type Settle } from "./failed_attempts.ts";
-import type { Held } from "./lease.ts";
+import { type Held, leaseOf } from "./lease.ts";
 import { BusError, type ErrorCode, isInterruption, TimeoutError } from "../errors.ts";
 import { isA, isAbort, textOf } from "../internal/thrown.ts";
 import { after, backoff as backoffAfter, pause, RETRY } from "../internal/time.ts";
 import { Prefetch } from "./prefetch.ts";
 import { StallWatch } from "./stall.ts";
-import {
-  checkCount,
-  checkDeadLetter,
-  checkDelay,
-  checkFunction,
-  checkNumber,
-  checkSignal,
-  optionNames,
-} from "../internal/arguments.ts";
+import { checkFunction, kindOf, type OptionChecks, optionNames } from "../internal/arguments.ts";
 import { PendingWork } from "../internal/pending_work.ts";
 import { Semaphore } from "../internal/semaphore.ts";
 import { Work } from "../internal/work.ts";
@@ -95,17 +87,18 @@ export function consume<T>(
   deliveries: Deliveries,
   ended: AbortSignal,
   handler: (item: T, lease: Held<T>) => unknown,
-  options: ConsumeOptions & { readonly lease: number },
+  options: ConsumeOptions,
+  check: OptionChecks,
 ): Consumer {
   const { queue, core } = deliveries;
-  const { lease } = options;
+  const lease = leaseOf(check, options.lease);
   checkFunction("a handler", handler);
-  checkSignal(options.signal)?.throwIfAborted();
-  const concurrency = checkCount("a concurrency", options.concurrency ?? 1);
-  const maxAttempts = checkCount("a number of attempts", options.maxAttempts ?? Infinity);
-  const deadLetter = checkDeadLetter(queue, options.deadLetter ?? deliveries.deadLetter);
-  const handlerTimeout = checkNumber("a handler timeout", options.handlerTimeout ?? Infinity, 1);
-  const delayOf = backoffOf(options.backoff, core.features.maxDelay);
+  check.signal(options.signal)?.throwIfAborted();
+  const concurrency = check.count("concurrency", options.concurrency ?? 1);
+  const maxAttempts = check.count("maxAttempts", options.maxAttempts ?? Infinity);
+  const deadLetter = check.deadLetter(queue, options.deadLetter ?? deliveries.deadLetter);
+  const handlerTimeout = check.number("handlerTimeout", options.handlerTimeout ?? Infinity, 1);
+  const delayOf = backoffOf(check, options.backoff, core.features.maxDelay);
   const failed = new FailedAttempts(deliveries, maxAttempts, deadLetter, delayOf);
   const stop = new AbortController();
   const signals = [stop.signal, ended];
@@ -266,15 +259,18 @@ export function consume<T>(
 }
 
 /** Returns the delay of the next attempt; `Infinity` if there must be none. */
-function backoffOf(backoff: ConsumeOptions["backoff"], longest: number): DelayOf {
+function backoffOf(check: OptionChecks, backoff: ConsumeOptions["backoff"], longest: number): DelayOf {
   if (typeof backoff === "function") {
     return (attempt, error) => {
       const delay = backoff(attempt, error);
-      return delay === Infinity ? delay : checkDelay("a backoff", delay, longest);
+      return delay === Infinity ? delay : check.delay("backoff", delay, longest);
     };
   }
   if (backoff !== undefined) {
-    const delay = checkDelay("a backoff, which is milliseconds or a function that returns them", backoff, longest);
+    if (typeof backoff !== "number") {
+      throw check.fault("backoff", `must be milliseconds or a function that returns them, not ${kindOf(backoff)}`);
+    }
+    const delay = check.delay("backoff", backoff, longest);
     return () => delay;
   }
   return (attempt) => backoffAfter(BACKOFF, attempt);

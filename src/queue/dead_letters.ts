@@ -8,7 +8,7 @@ import { type MessageHeaders, userHeaders } from "../codec/headers.ts";
 import { checkDepth } from "../codec/plain.ts";
 import type { Core } from "../core.ts";
 import { ValidationError } from "../errors.ts";
-import { checkCount, checkDeadLetter, checkFunction, optionNames, refuseUnknown } from "../internal/arguments.ts";
+import { optionNames, refuseUnknown } from "../internal/arguments.ts";
 import { isA } from "../internal/thrown.ts";
 import { open, type Opened } from "./deliveries.ts";
 import { type DeadLetter, isLetter, itemOf, timeOf } from "./letter.ts";
@@ -57,7 +57,7 @@ export class DeadLetters<T = unknown> {
 
   /** Created by {@linkcode Queue}. `check` throws when the queue cannot be used. */
   constructor(queue: string, name: string, core: Core, check: (doing: string) => void) {
-    this.name = checkDeadLetter(queue, name);
+    this.name = name;
     this.#queue = queue;
     this.#core = core;
     this.#check = check;
@@ -75,10 +75,11 @@ export class DeadLetters<T = unknown> {
    */
   async peek(options: PeekOptions = {}): Promise<(Peeked<DeadLetter<T>> | Unreadable)[]> {
     this.#check("peek into the dead letters of queue");
-    refuseUnknown(options, PEEK, "peek into the dead letters of queue", "", this.#queue);
+    const check = refuseUnknown(options, PEEK, "peek into the dead letters of queue", "", this.#queue);
     return await peek<DeadLetter<T>>(
       this.#core,
       this.name,
+      check,
       options,
       (received) => this.#read(received),
     );
@@ -122,10 +123,9 @@ export class DeadLetters<T = unknown> {
    */
   async retry(options: RetryOptions<T> = {}): Promise<number> {
     this.#check("retry the dead letters of queue");
-    refuseUnknown(options, RETRY, "retry the dead letters of queue", "", this.#queue);
-    const { limit = Infinity, only } = options;
-    checkCount("a limit", limit);
-    return await this.#each(limit, only, async ({ headers }, item) => {
+    const check = refuseUnknown(options, RETRY, "retry the dead letters of queue", "", this.#queue);
+    const limit = check.count("limit", options.limit ?? Infinity);
+    return await this.#each(limit, check.callable("only", options.only), async ({ headers }, item) => {
       await this.#core.sender.send(this.#queue, this.#core.envelopes.restore(this.#queue, item, headers), { wait: 0 });
       this.#core.activity.put(this.#queue);
     });
@@ -134,13 +134,12 @@ export class DeadLetters<T = unknown> {
   /** Removes the dead letters of this queue. Resolves with their number. */
   async purge(options: SelectOptions<T> = {}): Promise<number> {
     this.#check("purge the dead letters of queue");
-    refuseUnknown(options, PURGE, "purge the dead letters of queue", "", this.#queue);
-    return await this.#each(Infinity, options.only, () => Promise.resolve());
+    const check = refuseUnknown(options, PURGE, "purge the dead letters of queue", "", this.#queue);
+    return await this.#each(Infinity, check.callable("only", options.only), () => Promise.resolve());
   }
 
   /** Removes up to `limit` letters of this queue, each after `act` has resolved. Gives back all others. */
   #each(limit: number, only: SelectOptions<T>["only"], act: Act): Promise<number> {
-    if (only !== undefined) checkFunction("only", only);
     return this.#core.receives.track(this.#process(limit, only, act));
   }
 

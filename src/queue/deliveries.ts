@@ -10,7 +10,7 @@ import type { Core } from "../core.ts";
 import { BusError, ClosedError, closedWhile, isUnavailable, QueueFullError, ValidationError } from "../errors.ts";
 import type { ErrorContext } from "../events.ts";
 import { isA, nameOf, textOf } from "../internal/thrown.ts";
-import { checkDelay, optionNames, refuseUnknown } from "../internal/arguments.ts";
+import { optionNames, refuseUnknown } from "../internal/arguments.ts";
 import { backoff, pause, RETRY, spread } from "../internal/time.ts";
 import { LeaseWatch, type LostLeases } from "../port/lost_leases.ts";
 import { largestText } from "../provider/largest_text.ts";
@@ -18,7 +18,7 @@ import { DEAD } from "../provider/queue_names.ts";
 import type { Delivery, Outcome } from "../provider/provider.ts";
 import { type StandardSchemaV1, validate } from "../codec/schema.ts";
 import type { Held } from "./lease.ts";
-import { writeLetter } from "./letter.ts";
+import { tooLong, writeLetter } from "./letter.ts";
 
 /** Milliseconds before an item that could be neither acknowledged nor dead-lettered is redelivered. */
 export const REDELIVERY_DELAY = 1_000;
@@ -72,6 +72,8 @@ export class Deliveries {
   readonly core: Core;
   /** The name of the dead-letter queue. */
   readonly deadLetter: string;
+  /** The verb that the user called, for reports of its handlers. */
+  readonly verb: "subscribe" | "consume";
   #schema: StandardSchemaV1 | undefined;
   #reading: Reading | undefined;
 
@@ -81,9 +83,10 @@ export class Deliveries {
     schema: StandardSchemaV1 | undefined,
     core: Core,
     deadLetter = queue + DEAD,
-    reading?: Reading,
+    rules?: Reading,
   ) {
-    this.#reading = reading;
+    this.#reading = rules;
+    this.verb = rules ? "subscribe" : "consume";
     this.queue = queue;
     this.deadLetter = deadLetter;
     this.#schema = schema;
@@ -186,8 +189,8 @@ export class Deliveries {
       throw leases.reason(this.queue, expired);
     };
     const nack = async (options: { delay?: number } = {}) => {
-      refuseUnknown(options, NACK, "give back an item of queue", "", this.queue);
-      await settle("nack", checkDelay("a delay", options.delay ?? 0, this.core.features.maxDelay));
+      const check = refuseUnknown(options, NACK, "give back an item of queue", "", this.queue);
+      await settle("nack", check.delay("delay", options.delay ?? 0, this.core.features.maxDelay));
     };
     return {
       item,
@@ -333,7 +336,7 @@ export class Deliveries {
     const gone = delivery.watch.signal.aborted ||
       isA(error, BusError) && (error.code === "lease_lost" || error.code === "closed");
     const delay = gone || next !== "retry" ? undefined : REDELIVERY_DELAY;
-    this.report(delivery, error, false, { verb: "consume", attempt, next, delay });
+    this.report(delivery, error, false, { verb: this.verb, attempt, next, delay });
     await this.release(delivery, gone);
   }
 
@@ -342,9 +345,4 @@ export class Deliveries {
     if (gone && this.core.link.leases.closing) return;
     await this.settle(delivery, delivery.started ? "nack" : "untried", REDELIVERY_DELAY).catch(() => {});
   }
-}
-
-/** Returns whether a text is longer than the engine or the transport allows. */
-function tooLong(error: unknown): boolean {
-  return isA(error, RangeError) || (isA(error, BusError) && error.code === "too_large");
 }

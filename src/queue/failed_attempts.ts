@@ -80,13 +80,13 @@ export class FailedAttempts {
 
   /** Reports a further error of an attempt that was reported: without its number, so that each attempt is counted once. */
   reportFurther(delivery: Opened, error: unknown): void {
-    this.#deliveries.report(delivery, error, false, { verb: "consume" });
+    this.#deliveries.report(delivery, error, false, { verb: this.#deliveries.verb });
   }
 
   /** Reports the error of an attempt. `rejected` is that of `Core.report`. */
   report(delivery: Opened, error: unknown, rejected: boolean, more: ErrorContext = {}): void {
     const attempt = attemptsOf(delivery);
-    this.#deliveries.report(delivery, error, rejected, { verb: "consume", attempt, ...more });
+    this.#deliveries.report(delivery, error, rejected, { verb: this.#deliveries.verb, attempt, ...more });
   }
 
   /** Returns the milliseconds before the next attempt; `Infinity` if there must be none. */

@@ -4,8 +4,7 @@
  * @module
  */
 import type { MessageHeaders } from "../codec/headers.ts";
-import { ValidationError } from "../errors.ts";
-import { checkTime } from "../internal/arguments.ts";
+import type { OptionChecks } from "../internal/arguments.ts";
 
 /** The default lease in milliseconds. */
 const LEASE = 30_000;
@@ -56,11 +55,9 @@ export interface Held<T> extends Lease<T> {
 }
 
 /** Checks the milliseconds of a lease, and returns them or the default. */
-export function leaseOf(lease: number | undefined): number {
+export function leaseOf(check: OptionChecks, lease: number | undefined): number {
   if (lease === Infinity) {
-    throw new ValidationError(
-      "Cannot use Infinity as a lease: then an item would not be redelivered if its consumer died",
-    );
+    throw check.fault("lease", "must not be Infinity: then an item would not be redelivered if its consumer died");
   }
-  return checkTime("a lease", lease ?? LEASE, 1);
+  return check.time("lease", lease ?? LEASE, 1);
 }

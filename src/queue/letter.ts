@@ -4,6 +4,8 @@
  * @module
  */
 import { readMarks, writeMarks } from "../codec/marks.ts";
+import { BusError } from "../errors.ts";
+import { isA } from "../internal/thrown.ts";
 
 /** The fields of a dead letter other than its item. */
 export interface LetterFields {
@@ -89,4 +91,9 @@ export function itemOf(letter: string, queue: string): string | undefined {
 
 function prefixOf(queue: string): string {
   return `{"queue":${JSON.stringify(queue)},"item":`;
+}
+
+/** Returns whether the error means that a letter is longer than the engine or the transport allows. */
+export function tooLong(error: unknown): boolean {
+  return isA(error, RangeError) || (isA(error, BusError) && error.code === "too_large");
 }

@@ -7,7 +7,7 @@ import type { Received } from "../codec/envelope.ts";
 import { type MessageHeaders, userHeaders } from "../codec/headers.ts";
 import type { Core } from "../core.ts";
 import { UnsupportedError, ValidationError } from "../errors.ts";
-import { checkCount, checkNumber, optionNames } from "../internal/arguments.ts";
+import { type OptionChecks, optionNames } from "../internal/arguments.ts";
 import { isA } from "../internal/thrown.ts";
 
 /** The default number of items of a peek. */
@@ -74,13 +74,14 @@ export async function* peekAll<P>(
 export async function peek<T>(
   core: Core,
   queue: string,
+  check: OptionChecks,
   { limit = LIMIT, offset = 0 }: PeekOptions,
   read: (received: Received) => unknown,
   stored = false,
 ): Promise<(Peeked<T> | Unreadable)[]> {
-  checkCount("a limit", limit);
-  if (limit > MAX_LIMIT) throw new ValidationError(`Cannot use ${limit} as a limit: at most ${MAX_LIMIT} is allowed`);
-  if (offset !== 0) checkCount("an offset", checkNumber("an offset", offset));
+  check.count("limit", limit);
+  if (limit > MAX_LIMIT) throw check.fault("limit", `must be at most ${MAX_LIMIT}, not ${limit}`);
+  if (offset !== 0) check.count("offset", check.number("offset", offset));
   const { peeker } = core.sender;
   if (!peeker) {
     throw new UnsupportedError(`Cannot peek into queue "${queue}": the transport shows an item only to its consumer`);

@@ -15,7 +15,7 @@ import { type Lease, leaseOf } from "./lease.ts";
 import type { Core } from "../core.ts";
 import { BusError, ClosedError, closedWhile, QueueEmptyError } from "../errors.ts";
 import type { QueueStats } from "../provider/provider.ts";
-import { checkDelay, checkName, checkNumber, checkSignal, optionNames, refuseUnknown } from "../internal/arguments.ts";
+import { checkName, type OptionChecks, optionNames, refuseUnknown } from "../internal/arguments.ts";
 import { isA } from "../internal/thrown.ts";
 import { checkSchema, type StandardSchemaV1, validate } from "../codec/schema.ts";
 
@@ -67,10 +67,11 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   /** Created by `queue` of a bus. */
   constructor(name: string, options: QueueOptions, core: Core) {
     this.name = checkName("a queue", name);
-    refuseUnknown(options, QUEUE, "use queue", "", name);
-    this.#schema = checkSchema(options.schema);
+    const check = refuseUnknown(options, QUEUE, "use queue", "", name);
+    this.#schema = checkSchema(check, options.schema);
     this.#core = core;
     this.#ended = AbortSignal.any([this.#closing.signal, core.closing]);
+    if (options.deadLetter !== undefined) check.deadLetter(name, options.deadLetter);
     this.#deliveries = new Deliveries(this.name, this.#schema, core, options.deadLetter);
     this.dead = new DeadLetters(this.name, this.#deliveries.deadLetter, core, (doing) => this.#checkOpen(doing));
   }
@@ -85,11 +86,11 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
    */
   async put(item: I, options: PutOptions = {}): Promise<void> {
     this.#checkOpen("put into queue");
-    refuseUnknown(options, PUT, "put into queue", "", this.name);
-    const wait = waitOf(options);
-    checkSignal(options.signal)?.throwIfAborted();
+    const check = refuseUnknown(options, PUT, "put into queue", "", this.name);
+    const wait = waitOf(check, options);
+    check.signal(options.signal)?.throwIfAborted();
     const headers = checkHeaders(options.headers, "item");
-    const delay = checkDelay("a delay", options.delay ?? 0, this.#core.features.maxPutDelay, "item");
+    const delay = check.delay("delay", options.delay ?? 0, this.#core.features.maxPutDelay, "item");
     const { signal } = options;
     try {
       await this.#core.telemetry.observe(
@@ -126,8 +127,8 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
    * @throws {ValidationError} when the item cannot be decoded or the schema rejects it
    */
   async get(options: WaitOptions = {}): Promise<T> {
-    refuseUnknown(options, GET, "get from queue", "", this.name);
-    const delivery = await this.#take("get", options);
+    const check = refuseUnknown(options, GET, "get from queue", "", this.name);
+    const delivery = await this.#take("get", waitOf(check, options), check.signal(options.signal));
     return (await this.#deliveries.read(delivery)) as T;
   }
 
@@ -155,8 +156,8 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
    */
   consume(handler: (item: T, lease: Lease<T>) => unknown, options: ConsumeOptions = {}): Consumer {
     this.#checkNotClosing("consume queue");
-    refuseUnknown(options, CONSUME, "consume queue", "", this.name);
-    return consume(this.#deliveries, this.#ended, handler, { ...options, lease: leaseOf(options.lease) });
+    const check = refuseUnknown(options, CONSUME, "consume queue", "", this.name);
+    return consume(this.#deliveries, this.#ended, handler, options, check);
   }
 
   /** Resolves with the number of waiting items. Approximate if the transport's `Features` say so. */
@@ -179,8 +180,8 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
    */
   async peek(options: PeekOptions = {}): Promise<(Peeked<T> | Unreadable)[]> {
     this.#checkOpen("peek into queue");
-    refuseUnknown(options, PEEK, "peek into queue", "", this.name);
-    return await peek<T>(this.#core, this.name, options, async (received) => {
+    const check = refuseUnknown(options, PEEK, "peek into queue", "", this.name);
+    return await peek<T>(this.#core, this.name, check, options, async (received) => {
       return checkDepth(await this.#deliveries.read(received));
     }, true);
   }
@@ -225,7 +226,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
       next: async () => {
         while (!left.signal.aborted) {
           try {
-            const delivery = await this.#take("get", { signal: left.signal });
+            const delivery = await this.#take("get", Infinity, left.signal);
             const item = await this.#readOrDeadLetter(delivery);
             if (item) return { done: false, value: item.value };
           } catch (error) {
@@ -259,12 +260,11 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     return new ClosedError(`Cannot ${doing} "${this.name}": ${closed}`);
   }
 
-  async #take(verb: "get" | "receive", options: WaitOptions, lease?: number): Promise<Opened> {
+  async #take(verb: "get" | "receive", wait: number, given?: AbortSignal, lease?: number): Promise<Opened> {
     const doing = `${verb} from queue`;
     this.#checkNotClosing(doing);
-    const wait = waitOf(options);
-    checkSignal(options.signal)?.throwIfAborted();
-    const signal = options.signal ? AbortSignal.any([options.signal, this.#ended]) : this.#ended;
+    given?.throwIfAborted();
+    const signal = given ? AbortSignal.any([given, this.#ended]) : this.#ended;
     const since = performance.now();
     while (true) {
       const left = Math.max(0, wait - (performance.now() - since));
@@ -320,9 +320,10 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   }
 
   async #receive(options: ReceiveOptions): Promise<Lease<T>> {
-    refuseUnknown(options, RECEIVE, "receive from queue", "", this.name);
+    const check = refuseUnknown(options, RECEIVE, "receive from queue", "", this.name);
     const deliveries = this.#deliveries;
-    const delivery = await this.#take("receive", options, leaseOf(options.lease));
+    const [wait, signal, lease] = [waitOf(check, options), check.signal(options.signal), leaseOf(check, options.lease)];
+    const delivery = await this.#take("receive", wait, signal, lease);
     try {
       if (!this.#ended.aborted && !(await deliveries.start(delivery))) return await this.#receive(options);
     } catch (error) {
@@ -343,7 +344,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   }
 }
 
-function waitOf(options: Pick<WaitOptions, "block" | "timeout">): number {
-  const timeout = checkNumber("a timeout", options.timeout ?? Infinity);
+function waitOf(check: OptionChecks, options: Pick<WaitOptions, "block" | "timeout">): number {
+  const timeout = check.number("timeout", options.timeout ?? Infinity);
   return options.block === false ? 0 : timeout;
 }

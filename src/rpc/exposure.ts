@@ -6,15 +6,7 @@
 import { ValidationError } from "../errors.ts";
 import type { Authorize } from "../hooks.ts";
 import { textOf } from "../internal/thrown.ts";
-import {
-  checkCount,
-  checkFunction,
-  checkName,
-  kindOf,
-  optionNames,
-  refuseUnknown,
-  verbOn,
-} from "../internal/arguments.ts";
+import { checkName, kindOf, OptionChecks, optionNames, refuseUnknown, verbOn } from "../internal/arguments.ts";
 import {
   authoredMethodsOf,
   type Class,
@@ -235,14 +227,12 @@ function member(object: object, method: string, options: ExposeOptions, type?: C
 /** Throws a `ValidationError` if there is a third argument after the options. */
 function checkNoThird(target: string | undefined, third: unknown): void {
   if (third === undefined) return;
-  const text = "the options are the second argument, and a third is given";
-  throw new ValidationError(`Cannot ${verbOn("expose", "", target)}: ${text}`, [], { part: "options" });
+  throw new OptionChecks("expose", "", target).invalid("the options are the second argument, and a third is given");
 }
 
 function optionsOf(target: string | undefined, options: unknown): ExposeOptions {
   if (options === undefined) return {};
-  refuseUnknown(options, EXPOSE, "expose", "", target);
+  const check = refuseUnknown(options, EXPOSE, "expose", "", target);
   const { concurrency = Infinity, authorize } = options as ExposeOptions;
-  if (authorize !== undefined) checkFunction("authorize", authorize);
-  return { concurrency: checkCount("a concurrency", concurrency), authorize };
+  return { concurrency: check.count("concurrency", concurrency), authorize: check.callable("authorize", authorize) };
 }

@@ -4,7 +4,6 @@
  * @module
  */
 import type { MessageHeaders } from "../codec/headers.ts";
-import { ValidationError } from "../errors.ts";
 import { recognise } from "../internal/copies.ts";
 import { checkName, optionNames, refuseUnknown } from "../internal/arguments.ts";
 import { checkSchema, type StandardSchemaV1 } from "../codec/schema.ts";
@@ -34,20 +33,19 @@ export class Procedure<Call extends Fn = Fn, Serve extends Fn = Served<Call>> {
   /** Creates a procedure. Use {@linkcode procedure} instead, which infers the types. */
   constructor(name: string, contract: Schemas) {
     this.name = checkName("a procedure", name);
-    refuseUnknown(contract, SCHEMAS, "create procedure", "", name);
+    const check = refuseUnknown(contract, SCHEMAS, "create procedure", "", name);
     const { args, returns, yields } = contract;
     // the kind of a schema of valibot or of zod; other libraries do not tell
     const object = /^(\w+_)?object$/.test(String((args as { type?: unknown } | undefined)?.type));
     if (object || Array.isArray(args)) {
       const not = object ? "not of an object" : "as z.tuple([z.number()]) is, not an array of schemas";
-      const text = `args must be a schema of a tuple (the list of arguments), ${not}`;
-      throw new ValidationError(`Cannot create procedure "${name}": ${text}`, [], { part: "options" });
+      throw check.fault("args", `must be a schema of a tuple (the list of arguments), ${not}`);
     }
-    this.args = checkSchema(args);
-    this.returns = checkSchema(returns);
-    this.yields = checkSchema(yields);
+    this.args = checkSchema(check, args, "args");
+    this.returns = checkSchema(check, returns, "returns");
+    this.yields = checkSchema(check, yields, "yields");
     if (returns && yields) {
-      throw new ValidationError(`Cannot use procedure "${name}": it has a schema of its result and one of its values`);
+      throw check.invalid("it has a schema of its result and one of its values");
     }
   }
 }

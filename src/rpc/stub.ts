@@ -5,7 +5,7 @@
  */
 import { checkHeaders } from "../codec/headers.ts";
 import { BusError, ValidationError } from "../errors.ts";
-import { checkName, checkNumber, checkSignal, refuseUnknown } from "../internal/arguments.ts";
+import { checkName, refuseUnknown } from "../internal/arguments.ts";
 import type { Caller, CallOptions } from "./caller.ts";
 import { className, isClass, methodsOf } from "./methods.ts";
 import { Procedure, type RpcResponse, STREAM, type StreamOptions, STUB, type StubOptions } from "./procedure.ts";
@@ -20,9 +20,9 @@ interface Calling {
 
 /** Creates the stub of a name, a function or a procedure, or the object of stubs of a class. */
 export function stubFor({ caller, timeout }: Calling, target: unknown, given: StubOptions): unknown {
-  refuseUnknown(given, STUB, "create a stub", " of", target);
-  const options = { ...given, timeout: checkNumber("a timeout", given.timeout ?? timeout, 1) };
-  checkSignal(options.signal);
+  const check = refuseUnknown(given, STUB, "create a stub", " of", target);
+  const options = { ...given, timeout: check.number("timeout", given.timeout ?? timeout, 1) };
+  check.signal(options.signal);
   if (isClass(target)) {
     const name = className(target);
     claim(caller, `class "${name}"`, target, "give each class a static topic");
@@ -58,9 +58,9 @@ function isGenerator(prototype: object, method: string): boolean {
 
 /** Creates the function that reads the stream of a name, a function or a procedure. */
 export function streamFor({ caller, ...bus }: Calling, target: unknown, options: StreamOptions): unknown {
-  refuseUnknown(options, STREAM, "read a stream", " of", target);
-  const timeout = checkNumber("a timeout", options.timeout ?? bus.timeout, 1);
-  const signal = checkSignal(options.signal);
+  const check = refuseUnknown(options, STREAM, "read a stream", " of", target);
+  const timeout = check.number("timeout", options.timeout ?? bus.timeout, 1);
+  const signal = check.signal(options.signal);
   const headers = checkHeaders(options.headers, "arguments");
   if (isClass(target)) {
     const { name } = target;

@@ -67,6 +67,8 @@ export const headers: Cases = {
       await rejects(() => queue.putNowait("item", { headers }), ValidationError, "invalid", `putNowait with ${what}`);
       await rejects(() => bus.stub("fn", { headers }), ValidationError, "invalid", `a stub with ${what}`);
     }
+    const { message } = await rejects(() => queue.put("item", { headers: { ok: "1", "a b": "c" } }), ValidationError);
+    equal(message, 'Cannot use headers: "a b" is not a token as in HTTP');
     await bus.publish("last", "topic", { headers: { a: "x".repeat(8_191) } });
     await seen.are(["last"]);
     await bus.stub("fn", { headers: {} })("last");

@@ -115,12 +115,64 @@ export const options: Cases = {
     });
   },
 
-  "0 as a timeout or a limit is refused with the value for no limit": async (t) => {
+  "a wrong value of an option is refused by each verb, which names itself and the option": async (t) => {
     const bus = await t.open();
-    const { message } = await rejects(() => bus.stub("add", { timeout: 0 }), ValidationError);
-    equal(message, "Cannot use 0 as a timeout: it is not a number of at least 1; Infinity means no limit");
-    const lease = await rejects(() => bus.queue("q").consume(() => {}, { lease: 0 }), ValidationError);
-    equal(lease.message, "Cannot use 0 as a lease: it is not a number of at least 1");
+    const queue = t.queue<unknown>(bus, "q");
+    await queue.put(1);
+    await using lease = await queue.receive();
+    const no = (value: unknown) => value as never;
+    const handler = () => {};
+    const group = (options: object) => bus.subscribe("t", handler, { group: "g", ...options });
+    const verbs: Verbs = {
+      'put into queue "q": timeout must be a number of at least 0, not -1': () => queue.put(1, { timeout: -1 }),
+      'put into queue "q": signal must be an AbortSignal, not an object': () => queue.put(1, { signal: no({}) }),
+      'get from queue "q": timeout must be a number of at least 0, not "9"': () => queue.get({ timeout: no("9") }),
+      'receive from queue "q": lease must be a number of at least 1, not 0': () => queue.receive({ lease: 0 }),
+      'receive from queue "q": lease must not be Infinity: ': () => queue.receive({ lease: Infinity }),
+      'give back an item of queue "q": delay must be a number of at least 0, not NaN': () => lease.nack({ delay: NaN }),
+      'consume queue "q": maxAttempts must be a number of at least 1, not 0; Infinity means no limit': () =>
+        queue.consume(handler, { maxAttempts: 0 }),
+      'consume queue "q": concurrency must be a whole number, not 1.5': () =>
+        queue.consume(handler, { concurrency: 1.5 }),
+      'consume queue "q": lease must be a number of at least 1, not 0': () => queue.consume(handler, { lease: 0 }),
+      'consume queue "q": handlerTimeout must be a number of at least 1, not 0; Infinity means no limit': () =>
+        queue.consume(handler, { handlerTimeout: 0 }),
+      'consume queue "q": backoff must be milliseconds or a function that returns them, not a string': () =>
+        queue.consume(handler, { backoff: no("1s") }),
+      'consume queue "q": deadLetter is empty; pass a name': () => queue.consume(handler, { deadLetter: "" }),
+      'use queue "q": deadLetter must be a string, not 7': () => bus.queue("q", { deadLetter: no(7) }),
+      'use queue "q": schema must be a Standard Schema, not a string': () => bus.queue("q", { schema: no("int") }),
+      'use topic "t": schema must be a Standard Schema, not a string': () => bus.topic("t", { schema: no("int") }),
+      'peek into queue "q": limit must be at most 10000, not 1000000000': () => queue.peek({ limit: 1e9 }),
+      'peek into queue "q": offset must be a number of at least 0, not -1': () => queue.peek({ offset: -1 }),
+      'peek into the dead letters of queue "q": limit must be a number of at least 1, not 0': () =>
+        queue.dead.peek({ limit: 0 }),
+      'retry the dead letters of queue "q": limit must be a number of at least 1, not 0': () =>
+        queue.dead.retry({ limit: 0 }),
+      'purge the dead letters of queue "q": only must be a function, not an object': () =>
+        queue.dead.purge({ only: no({}) }),
+      'subscribe to "t": concurrency must be a number of at least 1, not 0': () =>
+        bus.subscribe("t", handler, { concurrency: 0 }),
+      'subscribe to "t": maxAttempts needs a group': () => bus.subscribe("t", handler, { maxAttempts: 2 }),
+      'subscribe to "t": group contains "@", which has a special meaning in queue names': () => group({ group: "a@b" }),
+      'subscribe to "t": maxAttempts must be a number of at least 1, not 0': () => group({ maxAttempts: 0 }),
+      'subscribe to "t": lease must be a number of at least 1, not 0': () => group({ lease: 0 }),
+      'create a stub of "add": timeout must be a number of at least 1, not 0; Infinity means no limit': () =>
+        bus.stub("add", { timeout: 0 }),
+      'read a stream of "add": signal must be an AbortSignal, not "now"': () =>
+        bus.stream("add", { signal: no("now") }),
+      'expose "add": concurrency must be a number of at least 1, not 0': () => bus.expose(add, { concurrency: 0 }),
+      'expose "add": authorize must be a function, not true': () => bus.expose(add, { authorize: no(true) }),
+      'create procedure "p": returns must be a Standard Schema, not a string': () =>
+        tsmq.procedure("p", { returns: no("int") }),
+      "close the bus: timeout must be a number of at least 0, not -1": () => bus.close({ timeout: -1 }),
+    };
+    await each(verbs, async (use, text) => {
+      const { message, part, issues } = await rejects(() => use(no(undefined)), ValidationError);
+      equal(message.slice(0, `Cannot ${text}`.length), `Cannot ${text}`);
+      equal([part, issues[0]?.path], ["options", /: (\w+) /.exec(text)?.slice(1)]);
+    });
+    equal([await queue.qsize(), bus.health().subscriptions], [0, 0]);
   },
 
   "expose() without a function says that it is missing": async (t) => {

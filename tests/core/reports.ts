@@ -64,15 +64,15 @@ export const reports: Cases = {
     await queue.put(refused, { headers });
     const raw = await t.rawClient();
     await raw.publish("topic", `{${unreadable}`);
-    const seen = (await errors.count(6)).map(({ name, item, headers }) => [name, item, headers?.id]);
+    const seen = (await errors.count(6)).map(({ name, verb, item, headers }) => [name, verb, item, headers?.id]);
     const sorted = seen.toSorted((a, b) => JSON.stringify(a) < JSON.stringify(b) ? -1 : 1);
     equal(sorted, [
-      ["jobs", JSON.stringify(refused), id],
-      ["jobs", 1, id],
-      ["topic", `{${unreadable}`, undefined],
-      ["topic", { secret }, id],
-      ["topic@group", `{${unreadable}`, undefined],
-      ["topic@group", { secret }, id],
+      ["jobs", "consume", JSON.stringify(refused), id],
+      ["jobs", "consume", 1, id],
+      ["topic", "subscribe", `{${unreadable}`, undefined],
+      ["topic", "subscribe", { secret }, id],
+      ["topic@group", "subscribe", `{${unreadable}`, undefined],
+      ["topic@group", "subscribe", { secret }, id],
     ]);
     const event = errors.values.find(({ item }) => item === 1)!;
     const json = JSON.parse(JSON.stringify(event));
