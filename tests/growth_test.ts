@@ -183,6 +183,14 @@ describe("The readers of the wire take linear time", () => {
     assert(opened.length === 2_000 && used < 8 * 2 ** 20, `headers: ${used} bytes`);
   });
 
+  it("objects with undefined fields that are integers are hash tables, or have few places", () => {
+    const body = `[${Array(20_000).fill("{}").join()}]${writeMarks('[{"30":"U","31":"U","32":"U"}]')}`;
+    const before = process.memoryUsage().heapUsed;
+    const { value } = codec.decode(body) as { value: unknown[] };
+    const used = process.memoryUsage().heapUsed - before;
+    assert(value.length === 20_000 && used < 10 * 2 ** 20, `${used} bytes`); // lists of 50 places would take 13 MiB
+  });
+
   it("on Bun, objects with few integer keys that take a place for each smaller one are refused; others are read", async () => {
     const list = (element: string, count: number) => `[${Array(count).fill(element).join()}]`;
     const hostile = ['{"999":0}', '{"999" \n:0}', '{"\\u0039\\u0039\\u0039":0}', '{"a":"}","b":{},"998":0}'];

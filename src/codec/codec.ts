@@ -59,6 +59,8 @@ export class Codec {
   readonly #untagged = new Reviver(this.#classes, false);
   /** The largest number of bytes of a body that this codec encodes and decodes (the option `maxReceive`). */
   readonly maxBody: number;
+  /** About how many bytes the types of the last decoded body take, in addition to the value of its JSON (`heldBytes`). */
+  typed = 0;
 
   /** Creates a codec that revives instances of these classes, and accepts bodies of up to `maxBody` bytes of UTF-8. */
   constructor(types: Iterable<EventClass> = [], maxBody = Infinity) {
@@ -145,6 +147,7 @@ export class Codec {
       const message = `Cannot read a body of ${body.length} characters: it exceeds ${this.maxBody} bytes (maxReceive)`;
       throw new ValidationError(message, [{ message }]);
     }
+    this.typed = 0;
     try {
       const parsed = parse(body);
       const tags = mayHoldTags(body);
@@ -152,9 +155,9 @@ export class Codec {
       if (!tags && mark === undefined) return { value: parsed };
       const type = tagIn(parsed);
       const list = tags && mark === undefined ? listIn(parsed, body) : undefined;
-      const value = list && type
-        ? this.#reviver.list(type, list)
-        : (tags ? this.#reviver : this.#untagged).body(parsed, mark, body.length);
+      const reviver = tags ? this.#reviver : this.#untagged;
+      const value = list && type ? reviver.list(type, list) : reviver.body(parsed, mark, body.length);
+      this.typed = reviver.bytes;
       if (!(value instanceof Promise)) return decoded(value, type);
       return value.then((settled) => decoded(settled, type), (error) => {
         throw unreadable(error, body);

@@ -11,18 +11,12 @@ const AFFECTED = "Bun" in globalThis;
 const NOT_REFUSED = 65_536;
 /** One window of this size, at a random place, is searched in each part of this size. A search of the whole text takes as long as to parse it. */
 const [WINDOW, PART] = [8_192, 65_536];
-/** The smallest key for which the engine chooses a hash table. */
-const SPARSE = 1_000;
+/** The smallest key for which the engine chooses a hash table. V8 compares its size with that of the list. */
+const SPARSE = AFFECTED ? 1_000 : 36;
 /** The largest number of places: `any` in each text, and `each` for each of its characters. A place has eight bytes. */
 const MAX = { any: 8 * 2 ** 20, each: 8 };
-/** The number of bytes of a place, and the number of bytes for each character of a text from which its value counts as large. */
-const [PLACE, LARGE] = [8, 64];
-/** One probe of this size, at a random place of a text, is searched for each of this number of characters of all texts. */
-const [PROBE, EVERY] = [64, 1_024];
-/** The number of texts that are examined as a whole after one with such keys. */
-const WATCHED = 1_000;
 /** Matches an integer key of which an object may have many places, or a digit that is escaped. */
-const KEY = /"\d{2,3}"\s*:|\\u003\d/g;
+export const KEY: RegExp = /"\d{2,3}"\s*:|\\u003\d/g;
 /** The length of such a key whose digits are escaped. */
 const LONGEST_KEY = 18;
 
@@ -37,35 +31,6 @@ export function limitPlaces(text: string): void {
   if (hasKeys(text, most / SPARSE) && placesOf(text) > most) {
     throw new RangeError("its objects have integer keys that take too much memory");
   }
-}
-
-/** The number of characters since the last probe, and the number of the next texts that are examined. */
-let [unprobed, watched] = [0, 0];
-
-/**
- * Returns the size for which a text or its value counts while it is held: the number of its characters or, if its objects
- * would have far more places than values, of the bytes of those. Ordinary texts are not searched: a text with integer keys is noticed by a
- * probe, after texts of at most about 50 MiB, and the texts that follow it are examined.
- */
-export function heldSize(text: string): number {
-  const { length } = text;
-  if (!AFFECTED) return length;
-  if (watched > 0) watched--;
-  else {
-    unprobed += length;
-    if (unprobed < EVERY) return length;
-    unprobed = 0;
-    if (!probed(text)) return length;
-  }
-  if (!hasKeys(text, (LARGE * length) / (PLACE * SPARSE))) return length;
-  watched = WATCHED;
-  const bytes = PLACE * placesOf(text);
-  return bytes > LARGE * length ? bytes : length;
-}
-
-function probed(text: string): boolean {
-  const start = Math.floor(Math.random() * Math.max(1, text.length - PROBE));
-  return text.slice(start, start + PROBE).search(KEY) >= 0;
 }
 
 function sampled(text: string): boolean {
@@ -84,8 +49,8 @@ function hasKeys(text: string, least: number): boolean {
   return count > least;
 }
 
-/** Returns the number of places of all objects: for each, the largest of its integer keys for which the engine has a place. */
-function placesOf(text: string): number {
+/** Returns the number of places of all objects in a text, or in a part of one: for each, the largest of its integer keys for which the engine has a place. */
+export function placesOf(text: string): number {
   const open: number[] = [];
   let places = 0;
   const mark = /[{}"]/g;

@@ -7,6 +7,8 @@ import { ValidationError } from "../errors.ts";
 import { isA, textOf } from "../internal/thrown.ts";
 import { validate } from "./schema.ts";
 import { Collections } from "./collections.ts";
+import { missingBytes, typeBytes } from "./held_bytes.ts";
+import { bigint, bytes, date, malformed } from "./scalars.ts";
 import { type Classes, type EventClass, reviveOf, schemaOf } from "./classes.ts";
 import { type Kind, kindIn, KINDS, type Mark, markAt, type Within, withinOf } from "./marks.ts";
 import { type Fields, MAX_DEPTH, OWN, prepare } from "./tags.ts";
@@ -16,8 +18,6 @@ import { type Fields, MAX_DEPTH, OWN, prepare } from "./tags.ts";
  * elements of a list, so without a limit, marks could take quadratic time. tsmq writes at most three for four characters (`marksOfAll`).
  */
 const MAX_KEYS = { each: 1, any: 1_000 };
-/** The number of characters of the longest date, `+275760-09-13T00:00:00.000Z`. */
-const DATE_LENGTH = 27;
 
 const NO_KEYS: readonly string[] = [];
 
@@ -39,6 +39,8 @@ export class Reviver {
   readonly #tags: boolean;
   /** The number of marked keys that the rest of the body may still have. */
   #keys = 0;
+  /** The bytes of the current body's values in addition to those of its JSON. */
+  #bytes = 0;
   readonly #collections = new Collections();
 
   /** Creates a reviver for instances of these classes. `tags`: whether bodies may contain tags. */
@@ -47,15 +49,22 @@ export class Reviver {
     this.#tags = tags;
   }
 
+  /** About how many bytes the last body's value takes in addition to that of its JSON, because of its types. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
   /** Revives the value of a body of this length. Returns a promise if the schema of a class is asynchronous. */
   body(value: unknown, mark: Mark | undefined, length: number): unknown {
     this.#keys = MAX_KEYS.any + MAX_KEYS.each * length;
+    this.#bytes = 0;
     this.#collections.begin();
     return this.revive(value, mark);
   }
 
   /** Revives a body that is a tagged list whose elements have no tags. */
   list(tag: string, list: unknown[]): unknown {
+    this.#bytes = 0;
     this.#collections.begin();
     return this.apply(tag, list);
   }
@@ -72,6 +81,7 @@ export class Reviver {
     const fields = value as Fields;
     const tag = this.#tags ? tagIn(fields) : undefined;
     if (tag === undefined) return this.#plain(fields, within, depth);
+    this.#bytes += typeBytes(tag);
     const inside = depth && depth + 1; // the tag of a whole body does not count as a level
     if (fields.__obj !== undefined) return this.#boxed(tag, fields.__obj, markAt(within, "__obj"), inside);
     if (fields.__list !== undefined) return this.#list(tag, fields.__list, markAt(within, "__list"), inside);
@@ -109,6 +119,7 @@ export class Reviver {
     if (type) return after(content, (value) => instance(type, kind.slice(1), value));
     const tag = KINDS.get(kind);
     if (tag === undefined) return content; // a class that is not registered, or a kind of a later version
+    this.#bytes += typeBytes(tag);
     if (tag === OWN.map) return after(content, (value) => this.#map(value, Array.isArray(mark) ? mark[2] : undefined));
     return after(content, (value) => this.apply(tag, value));
   }
@@ -137,7 +148,7 @@ export class Reviver {
       if (revived instanceof Promise) pending.push(later(revived, (value) => fields[key] = value));
       else if (revived !== child) fields[key] = revived;
     }
-    addMissing(within, marked, fields);
+    this.#addMissing(within, marked, fields);
     return after(all(pending), () => fields);
   }
 
@@ -176,9 +187,24 @@ export class Reviver {
       put(target, key, revived);
       if (revived instanceof Promise) pending.push(later(revived, (value) => put(target, key, value)));
     }
-    for (const key of missing ?? []) if (key !== "__proto__") put(target, key, undefined);
-    addMissing(within, this.#keysOf(within), target);
+    for (const key of missing ?? []) if (key !== "__proto__") this.#miss(target, key);
+    this.#addMissing(within, this.#keysOf(within), target);
     return after(all(pending), () => target);
+  }
+
+  /** Adds the fields that marks show as undefined: JSON leaves them out. */
+  #addMissing(within: Within | undefined, marked: readonly string[], target: Fields): void {
+    if (marked.length === 0) return;
+    const missing = marked.filter((key) => {
+      return markAt(within, key) === "U" && key !== "__proto__" && !Object.hasOwn(target, key);
+    });
+    prepare(target, missing);
+    for (const key of missing) this.#miss(target, key);
+  }
+
+  #miss(target: Fields, key: string): void {
+    put(target, key, undefined);
+    this.#bytes += missingBytes(key);
   }
 
   /** Revives PyMQ's list of instances of one class, which have no tags of their own. */
@@ -268,14 +294,6 @@ function missingIn(fields: Fields): string[] | undefined {
   return keys.every((key) => typeof key === "string" && !Object.hasOwn(fields, key)) ? keys : undefined;
 }
 
-/** Adds the fields that marks show as undefined: JSON leaves them out. */
-function addMissing(within: Within | undefined, marked: readonly string[], target: Fields): void {
-  for (const key of marked) {
-    const missing = markAt(within, key) === "U" && key !== "__proto__" && !Object.hasOwn(target, key);
-    if (missing) put(prepare(target, [key]), key, undefined);
-  }
-}
-
 function bare(type: EventClass): Fields {
   return Object.create(type.prototype as object);
 }
@@ -307,31 +325,8 @@ function isPair(value: unknown): value is [unknown, unknown] {
   return Array.isArray(value) && value.length === 2;
 }
 
-function bigint(value: unknown): bigint {
-  if (typeof value === "number" && Number.isSafeInteger(value)) return BigInt(value);
-  return typeof value === "string" && /^-?\d{1,16}$/.test(value) ? BigInt(value) : malformed(OWN.bigint);
-}
-
-function date(value: unknown): Date {
-  const date = new Date(typeof value === "string" && value.length <= DATE_LENGTH ? value : NaN);
-  return value === null || date.toJSON() === value ? date : malformed(OWN.date);
-}
-
-function bytes(value: unknown): Uint8Array {
-  if (typeof value !== "string") return malformed(OWN.bytes);
-  try {
-    return Uint8Array.fromBase64(value, { lastChunkHandling: "strict" });
-  } catch {
-    return malformed(OWN.bytes);
-  }
-}
-
 function tooDeep(): never {
   throw new ValidationError(`Cannot read a body: nested more than ${MAX_DEPTH} levels deep`);
-}
-
-function malformed(tag: string): never {
-  throw new ValidationError(`Cannot read a "${tag}": its value has the wrong type`);
 }
 
 function after(value: unknown, next: (value: unknown) => unknown): unknown {

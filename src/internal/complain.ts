@@ -6,7 +6,7 @@
 import { builtin } from "./builtin.ts";
 import { cut, printable, printableLines } from "./printable.ts";
 import { ReportLimit } from "./report_limit.ts";
-import { isA, textOf } from "./thrown.ts";
+import { isA, stackOf, textOf } from "./thrown.ts";
 
 /**
  * The largest number of reports in a window. The limit of a bus for rejected messages is lower, so that its report of how many it left out
@@ -20,6 +20,14 @@ const MOST_PARTS = 1_000;
 const LONGEST_MESSAGES = 16_384;
 /** The largest number of their lines. The time to find them grows with its square. Beyond it, the whole report is one line. */
 const MOST_LINES = 1_000;
+/** The largest number of characters of a formatted value in which they are searched. Beyond it, the whole report is one line. */
+const LONGEST_TEXT = 65_536;
+/** The largest number of elements of a list in which they are searched. With a longer one, the whole report is one line. */
+const MOST_ELEMENTS = 1_000;
+/** The number of elements of a list that `inspect` shows. */
+const SHOWN = 100;
+/** The largest number of values in a value that is formatted: `inspect` shows all fields of an object. */
+const MOST_VALUES = 50_000;
 
 const limit = new ReportLimit(MOST, (count) => console.error("tsmq: %d more reports were left out", count));
 
@@ -33,34 +41,70 @@ export function complain(text: string, thrown: unknown): void {
  * each time.
  */
 function shown(thrown: unknown): string {
-  if (typeof thrown === "string") return printable(thrown);
+  if (typeof thrown === "string") return printable(cut(thrown));
   try {
+    const found = new Messages(thrown);
+    if (!found.formattable) return printable(cut(stackOf(thrown) ?? "a value that is too large to be shown"));
     const text = builtin<{ inspect(value: unknown): string }>("util")!.inspect(thrown);
-    const seen = new Set<unknown>();
-    const messages = new Set(messagesOf(thrown, seen));
-    const all = [...messages].join();
-    const readable = seen.size <= MOST_PARTS && all.length <= LONGEST_MESSAGES && all.split("\n").length <= MOST_LINES;
-    return printableLines(readable ? inLines(text, messages) : printable(text));
+    return found.readable(text) ? printableLines(inLines(text, found.texts)) : printable(cut(text));
   } catch {
-    return printable(textOf(thrown)); // formatting the value threw
+    return printable(cut(textOf(thrown))); // formatting the value threw
   }
 }
 
-/** Returns the messages, names and received stacks of several lines of all errors in a value. Elsewhere, `inspect` quotes text. */
-function messagesOf(value: unknown, seen: Set<unknown>): string[] {
-  if (typeof value !== "object" || value === null || seen.has(value) || seen.size > MOST_PARTS) return [];
-  seen.add(value);
-  // an engine does not make a stack enumerable, but the reviver does: such a stack comes from the wire
-  const { value: stack, enumerable } = Object.getOwnPropertyDescriptor(value, "stack") ?? {};
-  const own = isA(value, Error) ? [value.message, value.name, enumerable && stack] : [];
-  const parts = [
-    ...Reflect.ownKeys(value).map((key) => Object.getOwnPropertyDescriptor(value, key)?.value),
-    ...isA(value, Map) ? [...value].flat() : isA(value, Set) ? value : [],
-  ];
-  return [
-    ...own.filter((text) => typeof text === "string" && text.includes("\n")),
-    ...parts.flatMap((part) => messagesOf(part, seen)),
-  ];
+/** The messages, names and received stacks of several lines of all errors in a value. Elsewhere, `inspect` quotes text. */
+class Messages {
+  readonly texts = new Set<string>();
+  /** The objects in the value, the number of its values that were looked at, and whether it has longer lists. */
+  readonly #seen = new Set<unknown>();
+  #count = 0;
+  #long = false;
+
+  /** Finds the messages in a value. Throws what reading the value throws. */
+  constructor(value: unknown) {
+    this.#find(value);
+  }
+
+  /** Whether the value is so small that to format it takes little time. */
+  get formattable(): boolean {
+    return this.#count <= MOST_VALUES;
+  }
+
+  /** Returns whether the messages can be searched in the formatted value. */
+  readable(text: string): boolean {
+    const all = [...this.texts].join();
+    const small = !this.#long && this.#seen.size <= MOST_PARTS && text.length <= LONGEST_TEXT;
+    return small && all.length <= LONGEST_MESSAGES && all.split("\n").length <= MOST_LINES;
+  }
+
+  #find(value: unknown): void {
+    if (typeof value !== "object" || value === null || this.#seen.has(value) || !this.formattable) return;
+    this.#seen.add(value);
+    if (isA(value, Error)) {
+      // an engine does not make a stack enumerable, but the reviver does: such a stack comes from the wire
+      const { value: stack, enumerable } = Object.getOwnPropertyDescriptor(value, "stack") ?? {};
+      for (const text of [value.message, value.name, enumerable && stack]) {
+        if (typeof text === "string" && text.includes("\n")) this.texts.add(text);
+      }
+    }
+    for (const part of this.#partsOf(value)) this.#find(part);
+  }
+
+  /** Returns the values in a value, and counts them. Of a long list, they are those that `inspect` shows. */
+  #partsOf(value: object): unknown[] {
+    if ((Array.isArray(value) ? value.length : ArrayBuffer.isView(value) ? value.byteLength : 0) > MOST_ELEMENTS) {
+      this.#long = true;
+      this.#count += SHOWN;
+      return Array.isArray(value) ? value.slice(0, SHOWN) : [];
+    }
+    const keyed = isA(value, Map) || isA(value, Set);
+    this.#count += 1 + (keyed ? value.size : 0);
+    // a loop counts the keys of a large object in a fraction of the time that a list of them takes
+    for (const _ in value) if (!this.formattable || ++this.#count > MOST_VALUES) return [];
+    if (!this.formattable) return [];
+    const elements = keyed ? [...value.entries()].flat() : [];
+    return [...elements, ...Reflect.ownKeys(value).map((key) => Object.getOwnPropertyDescriptor(value, key)?.value)];
+  }
 }
 
 /** Returns a text in which each of these messages, which may be indented there, is one line. If one is not found, all is one line. */

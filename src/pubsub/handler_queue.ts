@@ -29,6 +29,8 @@ export interface Event {
   readonly message: Message;
   /** The size of the event, as flow control counts it. */
   readonly cost: number;
+  /** About how many bytes it takes. */
+  readonly bytes: number;
   /** The number of handlers that have not started. When it is 0, the credit of the event is returned. */
   waiting: number;
 }

@@ -5,7 +5,7 @@
  */
 import type { Decoded } from "../codec/codec.ts";
 import { type MessageHeaders, userHeaders } from "../codec/headers.ts";
-import { heldSize } from "../codec/places.ts";
+import { heldBytes } from "../codec/held_bytes.ts";
 import type { Core } from "../core.ts";
 import { Fifo } from "../internal/fifo.ts";
 import { cost } from "../port/credit.ts";
@@ -13,6 +13,12 @@ import type { Stream } from "../port/streams.ts";
 import { SeenEvents } from "./seen_events.ts";
 import { type Event, HandlerQueue, type PendingGap, type Subscriber } from "./handler_queue.ts";
 import type { Message } from "./topic.ts";
+
+/**
+ * The number of bytes of the decoded events that wait for handlers (`heldBytes`) from which further ones stay text. Ordinary events have far
+ * fewer when they have used up the credit.
+ */
+const MAX_DECODED = 64 * 1024 * 1024;
 
 /** One subscription of the transport, and the handlers that share it. */
 export class SharedSubscription {
@@ -24,9 +30,11 @@ export class SharedSubscription {
   #topic: string;
   #pattern: boolean;
   #seen: SeenEvents | undefined;
-  /** The event that takes far more memory than its text, until all handlers have started. */
-  #large: Event | undefined;
-  /** The events and gaps that arrived after a large event, or after one that is being decoded asynchronously. */
+  /** The bytes of the events whose handlers have not all started. */
+  #bytes = 0;
+  /** Whether an event is being decoded asynchronously. */
+  #decoding = false;
+  /** The events and gaps that arrived while too many bytes were decoded, or an event was being decoded asynchronously. */
   #behind: Fifo<[topic: string, body: string] | PendingGap> | undefined;
 
   /** Subscribes at the transport. */
@@ -82,9 +90,13 @@ export class SharedSubscription {
   #started(event: Event): void {
     if (--event.waiting > 0) return;
     this.#stream.credit(event.cost);
-    if (event !== this.#large) return;
-    this.#large = undefined;
-    queueMicrotask(() => this.#resume()); // a chain of large events must not be as deep as long
+    const full = this.#full;
+    this.#bytes -= event.bytes;
+    if (full && !this.#full) queueMicrotask(() => this.#resume()); // a chain of large events must not be as deep as long
+  }
+
+  get #full(): boolean {
+    return this.#bytes > MAX_DECODED;
   }
 
   #receive(topics: string | string[], bodies: string[]): void {
@@ -117,27 +129,27 @@ export class SharedSubscription {
     } catch (error) {
       return this.#refuse(topic, body, error);
     }
-    const size = heldSize(opened?.body ?? body);
-    if (!(decoded instanceof Promise)) return this.#add(topic, body, decoded, headers, size);
+    const bytes = heldBytes(opened?.body ?? body, this.#core.codec.typed);
+    if (!(decoded instanceof Promise)) return this.#add(topic, body, decoded, headers, bytes);
+    this.#decoding = true;
     this.#behind ??= new Fifo();
-    decoded.then((decoded) => {
-      this.#add(topic, body, decoded, headers, size);
-      this.#resume();
-    }, (error) => {
-      this.#refuse(topic, body, error);
-      this.#resume();
-    });
+    decoded
+      .then((decoded) => this.#add(topic, body, decoded, headers, bytes), (error) => this.#refuse(topic, body, error))
+      .then(() => {
+        this.#decoding = false;
+        this.#resume();
+      });
   }
 
   #resume(): void {
-    if (this.#large) return this.#offer();
-    const behind = this.#behind!;
+    if (this.#decoding || this.#full) return this.#offer();
+    const behind = this.#behind ?? new Fifo();
     this.#behind = undefined;
     for (let next = behind.shift(); next; next = behind.shift()) {
       if (Array.isArray(next)) this.#deliver(next[0], next[1]);
       else this.#passGap(next);
       if (!this.#behind) continue;
-      this.#behind = behind; // the next event is large, or decoded asynchronously too
+      this.#behind = behind; // too many bytes are decoded again, or the next event is decoded asynchronously too
       break;
     }
     this.#offer();
@@ -148,14 +160,12 @@ export class SharedSubscription {
     this.#core.report(error, topic || this.#topic, true, { verb: "subscribe", next: "drop", item: body });
   }
 
-  #add(topic: string, body: string, decoded: Decoded, received: MessageHeaders | undefined, size: number): void {
+  #add(topic: string, body: string, decoded: Decoded, received: MessageHeaders | undefined, bytes: number): void {
     const headers = userHeaders(received);
     const message: Message = decoded.type === undefined ? { topic, headers } : { topic, type: decoded.type, headers };
-    const event = { decoded, message, cost: this.#cost(topic, body), waiting: 1 };
-    this.#events.push(event);
-    if (size <= body.length) return;
-    this.#large = event;
-    this.#behind ??= new Fifo();
+    this.#events.push({ decoded, message, cost: this.#cost(topic, body), waiting: 1, bytes });
+    this.#bytes += bytes;
+    if (this.#full) this.#behind ??= new Fifo();
   }
 
   /** Returns the credit that an event costs. For a pattern, the topic of each event is sent too, and counts. */

@@ -4,14 +4,17 @@
  * @module
  */
 import { Codec, type Decoded } from "../codec/codec.ts";
-import { heldSize } from "../codec/places.ts";
+import { heldBytes } from "../codec/held_bytes.ts";
 import { BusError, ValidationError } from "../errors.ts";
 import { PendingWork } from "../internal/pending_work.ts";
 import { isA } from "../internal/thrown.ts";
 import { Load } from "./load.ts";
 
-/** Receives a decoded body. If the body could not be read, it receives the parts that could be read, and the error. */
-export type Accept = (decoded: Decoded, unreadable?: ValidationError) => void;
+/**
+ * Receives a decoded body, and the bytes that its types take (`Codec.typed`). If the body could not be read, it receives the parts that could
+ * be read, and the error.
+ */
+export type Accept = (decoded: Decoded, typed: number, unreadable?: ValidationError) => void;
 
 /**
  * Called with the parts of a body that can be read before an asynchronous schema validates the body. It may return a function to call after
@@ -50,24 +53,28 @@ export class Decodings extends PendingWork {
       this.#context.report(error, name, true);
       if (!isA(error, ValidationError) || error.body !== body) return true;
       const outline = Codec.outline(body);
-      if (outline) accept(outline, error);
+      if (outline) accept(outline, 0, error);
       return outline !== undefined;
     };
     try {
-      const decoded = this.#context.codec.decode(body);
+      const { codec } = this.#context;
+      const decoded = codec.decode(body);
+      const { typed } = codec;
       if (!(decoded instanceof Promise)) {
-        accept(decoded);
+        accept(decoded, typed);
         return true;
       }
       const outline = Codec.outline(body);
       const end = outline && begin(outline);
-      const size = heldSize(body);
-      this.#load.add(size);
+      const bytes = heldBytes(body, typed);
+      this.#load.add(bytes);
       const ended = () => {
-        this.#load.remove(size);
+        this.#load.remove(bytes);
         end?.();
       };
-      void this.track(decoded.then((decoded) => accept(decoded)).catch((error) => void fail(error)).finally(ended));
+      void this.track(
+        decoded.then((decoded) => accept(decoded, typed)).catch((error) => void fail(error)).finally(ended),
+      );
       return true;
     } catch (error) {
       return fail(error);

@@ -5,7 +5,7 @@
  */
 import type { Decoded } from "../codec/codec.ts";
 import type { Envelopes, Signed } from "../codec/envelope.ts";
-import { heldSize } from "../codec/places.ts";
+import { heldBytes } from "../codec/held_bytes.ts";
 import { RpcError } from "../errors.ts";
 import type { Link } from "../port/link.ts";
 import type { Caller } from "./caller.ts";
@@ -60,14 +60,14 @@ export class Inbox {
   /** Handles a message. Returns false if no part of it can be read. */
   #message(body: string, answersOnly: boolean, signed?: Signed): boolean {
     const { caller, server, report } = this.#bus;
-    return this.#bus.decodings.decode(body, "", ({ value, type }, unreadable) => {
+    return this.#bus.decodings.decode(body, "", ({ value, type }, typed, unreadable) => {
       const fault = signed && untimely(type, signed);
       if (fault) report(fault, "", true);
       else if (type === ANSWER) caller.handleAnswer(value, unreadable);
       else if (answersOnly) report(unknownMessage(), "", true);
       else if (type === REQUEST) {
         this.#encryptAnswers(value, signed);
-        server.handleRequest(value, heldSize(body), unreadable, signed);
+        server.handleRequest(value, heldBytes(body, typed), unreadable, signed);
       } else if (type === VALUES) caller.streams.handleValues(value, body.length, unreadable);
       else if (unreadable) return; // reported already
       else if (type === CREDIT) server.streams.handleCredit(value);
@@ -85,10 +85,10 @@ export class Inbox {
         this.#bus.report(refused, topic, true);
         continue;
       }
-      this.#bus.decodings.decode(body, topic, ({ value, type }, unreadable) => {
+      this.#bus.decodings.decode(body, topic, ({ value, type }, typed, unreadable) => {
         if (type !== REQUEST) return; // other events on a function's topic are not for servers
         this.#encryptAnswers(value, signed);
-        this.#bus.server.handleRequest(value, heldSize(body), unreadable, signed);
+        this.#bus.server.handleRequest(value, heldBytes(body, typed), unreadable, signed);
       }, (outline) => this.#begin(outline, signed));
     }
   }

@@ -7,32 +7,32 @@
 /** The largest number of calls. */
 const MOST = 10_000;
 /**
- * The number of characters of all held calls (`heldSize`) from which no further call is accepted, because a process that runs out of memory
+ * The number of bytes of all held calls (`heldBytes`) from which no further call is accepted, because a process that runs out of memory
  * ends. One call may be larger.
  */
-const MOST_SIZE = 128 * 1024 * 1024;
+const MOST_BYTES = 512 * 1024 * 1024;
 
 /** Counts the calls that a bus holds at once. */
 export class Load {
   #count = 0;
-  #size = 0;
+  #bytes = 0;
   #refused = false;
 
   /** The limit that is reached, for an error message: "10000 calls". Undefined while further calls may be accepted. */
   get full(): string | undefined {
     if (this.#count >= MOST) return `${MOST} calls`;
-    return this.#size >= MOST_SIZE ? `${MOST_SIZE} characters of calls` : undefined;
+    return this.#bytes >= MOST_BYTES ? `${MOST_BYTES} bytes of calls` : undefined;
   }
 
-  /** Counts a call of this number of characters. */
-  add(size: number): void {
+  /** Counts a call of this number of bytes. */
+  add(bytes: number): void {
     this.#count++;
-    this.#size += size;
+    this.#bytes += bytes;
   }
 
   /** Stops counting a call that was added. */
-  remove(size: number): void {
-    this.#size -= size;
+  remove(bytes: number): void {
+    this.#bytes -= bytes;
     if (--this.#count === 0) this.#refused = false;
   }
 

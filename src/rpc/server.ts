@@ -160,9 +160,9 @@ export class Server {
 
   /**
    * Handles a request from the inbox or from the function's topic. An `unreadable` request is answered with that error. A bus with keys has
-   * verified that the request is `signed`. `size` is the size for which it counts.
+   * verified that the request is `signed`. `bytes` are those that it takes (`heldBytes`).
    */
-  handleRequest(value: unknown, size: number, unreadable?: ValidationError, signed?: Signed): void {
+  handleRequest(value: unknown, bytes: number, unreadable?: ValidationError, signed?: Signed): void {
     const request = readRequest(value, signed);
     if (!request && unreadable) return; // this was already reported
     if (!request) return this.#core.report(new ValidationError("Cannot serve a request: it is malformed"), "", true);
@@ -194,10 +194,10 @@ export class Server {
       if (this.#load.refuse()) this.#core.report(new BusError("busy", text), fn);
       return this.#refuse(request, "busy");
     }
-    this.#load.add(size);
+    this.#load.add(bytes);
     const work = new ServedCall(this.#core, request, this.#abandoned.signal, call && this.#callerOf(call.id));
     const error = unreadable && errorAnswer(fn, unreadable, this.#core.exposeErrors, true);
-    void work.run(() => this.#serve(work, exposed, size, error));
+    void work.run(() => this.#serve(work, exposed, bytes, error));
   }
 
   /** Offers to serve a call whose caller found no registered server, and registers again. The caller then posts the call to one server. */
@@ -224,12 +224,12 @@ export class Server {
   }
 
   /** Runs a call and sends its answer. The answer of a call that could not be read is its `error`. */
-  async #serve(work: ServedCall, exposed: Exposed, size: number, error?: Answer<string>): Promise<void> {
+  async #serve(work: ServedCall, exposed: Exposed, bytes: number, error?: Answer<string>): Promise<void> {
     const { call } = work.request;
     if (call) this.#running.set(call.id, work);
     const answer = await this.#outcome(work, exposed, error);
     // an answer that its caller does not take must not keep others from being served, and must not keep the arguments
-    this.#load.remove(size);
+    this.#load.remove(bytes);
     work.forgetArguments();
     if (!answer) return this.#passOver(work);
     if (!call) return await this.#undelivered.answerPymq(work.request, answer);

@@ -153,6 +153,28 @@ describe("reports with a name of megabytes from the wire", () => {
 });
 
 describe("complain()", () => {
+  it("does not look at all elements of a long list, and does not format an object with many fields", async () => {
+    let looked = 0;
+    const get = (target: object, key: PropertyKey) => {
+      looked++;
+      return Reflect.getOwnPropertyDescriptor(target, key);
+    };
+    const list = new Proxy(Array(100_000).fill({ text: "an element" }), { getOwnPropertyDescriptor: get });
+    const fields = Object.fromEntries(Array.from({ length: 60_000 }, (_, i) => [`key${i}`, i]));
+    const wide = [fields, new Map(Object.entries(fields)), Array(100).fill(0).map(() => Array(1_000).fill(0))];
+    const reports = await written(() => {
+      complain("It failed:", Object.assign(new Error("a list"), { list }));
+      for (const each of wide) complain("It failed:", Object.assign(new Error("wide"), { each }));
+      complain("It failed:", fields);
+    });
+    const [first, ...others] = reports.map((args) => format(...args));
+    assert(looked < 1_000, `it looked at ${looked} elements`);
+    assertMatch(first!, /^tsmq: It failed: Error: a list.*an element[^\n]*$/);
+    for (const text of others) assert(!/key0|key59999|each/.test(text), text);
+    assertMatch(others[0]!, /Error: wide/);
+    assertMatch(others.at(-1)!, /a value that is too large to be shown/);
+  });
+
   it("writes an error whose messages have very many lines as one line", async () => {
     const message = "\n".repeat(10_000);
     const [[, , text] = []] = await written(() =>

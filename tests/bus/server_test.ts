@@ -177,7 +177,7 @@ describe("Server", () => {
     }
   });
 
-  it("refuses calls while those that run or wait have many characters, and serves further ones when they have ended", async () => {
+  it("refuses calls while those that run or wait take much memory, and serves further ones when they have ended", async () => {
     const { server, expose, answers, idle } = serve();
     const gate = Promise.withResolvers<void>();
     let runs = 0;
@@ -185,17 +185,17 @@ describe("Server", () => {
       runs++;
       return gate.promise;
     }, 1);
-    const request = (size: number) => {
+    const request = (bytes: number) => {
       const call = { id: crypto.randomUUID(), inbox: "caller", deadline: Date.now() + 60_000, attempt: 1 };
-      server.handleRequest(["fn", "", [], {}, call], size);
+      server.handleRequest(["fn", "", [], {}, call], bytes);
     };
-    for (let i = 0; i < 6; i++) request(32 * 2 ** 20);
+    for (let i = 0; i < 6; i++) request(128 * 2 ** 20);
     await server.idle();
     assertEquals(answers.map(({ refused }) => refused), ["busy", "busy"]);
     gate.resolve();
     await idle();
     assertEquals(runs, 4);
-    request(32 * 2 ** 20);
+    request(128 * 2 ** 20);
     await idle();
     assertEquals(runs, 5);
     await server.stop();
