@@ -92,9 +92,9 @@ export function isPlatform(type: object): boolean {
 let known: ReadonlySet<unknown> | undefined;
 
 /**
- * Returns all functions of the runtime's modules, and the prototypes of classes: the `constructor` of some is another function. Where such a
- * module is written in JavaScript, its source does not show that it belongs to the platform. The first call, when the first object is
- * exposed, loads the modules in 20 to 50 ms.
+ * Returns all functions of the runtime's modules, those that are members of such a function, and the prototypes of classes with their
+ * functions: the `constructor` of some is another function. Where such a module is written in JavaScript, its source does not show that it
+ * belongs to the platform. The first call, when the first object is exposed, loads the modules in 20 to 50 ms.
  */
 function builtins(): ReadonlySet<unknown> {
   if (known) return known;
@@ -104,7 +104,22 @@ function builtins(): ReadonlySet<unknown> {
     .filter((name) => !name.startsWith("_") && name !== "process" && name !== "bun")
     .map((name) => builtin<{ promises?: object }>(name))
     .flatMap((module) => module ? [module, module.promises ?? {}] : []);
-  const functions = modules.flatMap((module) => [module, ...Object.values(module)])
-    .filter((value) => typeof value === "function");
-  return known = new Set(functions.flatMap((value) => value.prototype ? [value, value.prototype] : [value]));
+  const { Bun } = globalThis as { Bun?: { readonly $?: unknown } };
+  const functions = [Bun?.$, ...modules.flatMap((module) => [module, ...Object.values(module)])].filter(isFunction);
+  const all = functions.flatMap((value) => [value, ...functionsIn(value)]);
+  return known = new Set(all.flatMap((value) => {
+    return value.prototype ? [value, value.prototype, ...functionsIn(value.prototype)] : [value];
+  }));
+}
+
+/** A function, which may be a class. */
+type Callable = object & { readonly prototype?: object };
+
+function isFunction(value: unknown): value is Callable {
+  return typeof value === "function";
+}
+
+/** Returns the functions that are properties of an object. Accessors are not called. */
+function functionsIn(object: object): Callable[] {
+  return Object.values(Object.getOwnPropertyDescriptors(object)).map(({ value }) => value).filter(isFunction);
 }

@@ -13,7 +13,7 @@ import { authoredMethodsOf, isPlatform } from "../../src/rpc/methods.ts";
 /** Two modules whose members are globals, or of the global `Bun`. Reading some of these opens a stream. */
 const OPENING = ["process", "bun"];
 
-/** Returns the members of a namespace, and of the plain objects in it. */
+/** Returns the members of a namespace, and of the plain objects and functions in it. */
 function membersOf(path: string, space: object, levels = 2): [path: string, value: unknown][] {
   return Object.getOwnPropertyNames(space).flatMap((name) => {
     const inner = `${path}.${name}`;
@@ -24,7 +24,10 @@ function membersOf(path: string, space: object, levels = 2): [path: string, valu
       return []; // it does not exist here, such as `Deno.jupyter`
     }
     const plain = typeof value === "object" && value && Object.getPrototypeOf(value) === Object.prototype;
-    return [[inner, value], ...plain && levels > 1 ? membersOf(inner, value as object, levels - 1) : []];
+    return [
+      [inner, value],
+      ...(plain || typeof value === "function") && levels > 1 ? membersOf(inner, value as object, levels - 1) : [],
+    ];
   });
 }
 
@@ -90,7 +93,7 @@ describe("expose(object) serves no method of the platform, and refuses an object
 
   it("of a global, or of the namespace of the runtime", () => {
     const { Deno, Bun } = globalThis as { Deno?: object; Bun?: object };
-    const members = [...membersOf("globalThis", globalThis, 1), ...membersOf("runtime", Deno ?? Bun!, 1)];
+    const members = [...membersOf("globalThis", globalThis, 1), ...membersOf("runtime", Deno ?? Bun!)];
     const { served, count } = check([...members, ...membersOf("Intl", Intl), ...membersOf("WebAssembly", WebAssembly)]);
     assertEquals(served, {});
     assert(count > 100, `only ${count} classes were found`);
