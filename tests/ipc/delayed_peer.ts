@@ -9,9 +9,8 @@ const bus = await Bus.open(ipc(), { namespace });
 const queue = bus.queue<number | string>("queue");
 if (what === "put") {
   const later = bus.queue<number | string>("later");
-  await later.put(3, { delay: 3_000 });
-  await later.put(1, { delay: 2_000 });
-  await later.put("x".repeat(20_000), { delay: 2_500 });
+  const put = (item: number | string, delay: number) => later.put(item, { delay });
+  await Promise.all([put(3, 3_000), put(1, 2_000), put("x".repeat(20_000), 2_500)]); // at once: a pause would change the order
   say("put");
 } else {
   const act = () => what === "peek" ? queue.peek({ limit: 100 }) : queue.receive();

@@ -2,14 +2,17 @@
 // run: kernel-queues
 import { assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { rmSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
 import { Bus } from "../../src/bus.ts";
 import { BusError } from "../../src/errors.ts";
 import { MAX_BINDINGS } from "../../src/provider/bindings.ts";
-import { Cleanup } from "../../src/providers/ipc/cleanup.ts";
+import { Cleanup, OthersCleanup } from "../../src/providers/ipc/cleanup.ts";
+import { Leases } from "../../src/providers/ipc/leases.ts";
+import { Moves } from "../../src/providers/ipc/moves.ts";
 import { hashed, MAX_BUSES } from "../../src/providers/ipc/names.ts";
 import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
+import { Refill } from "../../src/providers/ipc/refill.ts";
 import { skip } from "../support/skip.ts";
 import { pause, until } from "../support/until.ts";
 import { calls, fresh, noOtherUser, runAs } from "./ground.ts";
@@ -18,6 +21,9 @@ const INTRUDER = new URL("intruder.ts", import.meta.url);
 /** The group that the user of this test shares with a user of this run alone, of the same id. */
 const GROUP = 40_000 + Math.floor(Math.random() * 20_000);
 const TOPIC = "subscribers/topic";
+/** The number of names that a member creates. Without a limit, each costs several system calls. */
+const NAMES = 3_000;
+const CALLS = ["stat", "openFile", "openQueue", "readLinkBytes", "rename", "unlink", "unlinkQueue"] as const;
 
 /** A namespace that a member of the group has flooded. */
 interface Flooded {
@@ -55,8 +61,8 @@ describe("many names that a member of a group has created", () => {
     const { ours, asked, intrude } = flooded;
     const { directories, names, posix, subscriptions } = ours;
     const servers = names.servers("function");
-    await intrude("links", TOPIC, MAX_BUSES);
-    await intrude("links", servers, MAX_BUSES);
+    await intrude("create", MAX_BUSES, "link", `${TOPIC}/@`);
+    await intrude("create", MAX_BUSES, "link", `${servers}/@`);
     const left = () => directories.list(TOPIC).length + directories.list(servers).length;
     assertEquals(left(), 2 * MAX_BUSES);
     assertEquals([subscriptions.route("topic").destinations, asked()], [[], 1]);
@@ -84,7 +90,7 @@ describe("many names that a member of a group has created", () => {
         [ours.names.servers("function"), () => bus.stub("function")(), "result"],
       ];
       for (const [directory, act, result] of rounds) {
-        await intrude("links", directory, 4 * MAX_BUSES);
+        await intrude("create", 4 * MAX_BUSES, "link", `${directory}/@`);
         const error = await assertRejects(act, BusError, `there are the names of more than ${MAX_BUSES} buses`);
         assertEquals(error.code, "busy");
         await until("they are removed", () => ours.directories.list(directory).length === 1);
@@ -102,15 +108,97 @@ describe("many names that a member of a group has created", () => {
       const bus = names.newBus(processes.self, 0);
       directories.make(ours.busDirectory(bus));
       subscriptions.patterns.subscribe("t*", bus, ours.busDirectory(bus));
-      await intrude("files", "patterns", 1_000, "x", hashed("pattern"));
+      await intrude("create", 1_000, "file", `patterns/#${hashed("pattern")}`);
       const route = () => subscriptions.route("topic").destinations.length;
       assertEquals(route(), 1);
       assertEquals(calls(posix, ["stat", "openFile"], () => assertEquals(route(), 1)) < 10, true);
-      await intrude("files", "patterns", MAX_BINDINGS, bus.slice(0, bus.lastIndexOf(".") + 1), hashed("pattern"));
+      await intrude("create", MAX_BINDINGS, "file", `patterns/@${hashed("pattern")}`);
       for (const act of [route, () => subscriptions.patterns.subscribe("a*", bus, ours.busDirectory(bus))]) {
         const error = assertThrows(act, BusError, `has ${MAX_BINDINGS + 1} patterns of buses`);
         assertEquals(error.code, "busy");
       }
     },
   );
+
+  /** The paths of the names that a member creates, and what the bus does then. */
+  const cases: [title: string, path: (queue: string) => string, act: (ours: Namespace, queue: string) => () => void][] =
+    [
+      ["of queues", (queue) => `queues${queue}#/over/1/x`, (ours) => {
+        const refill = new Refill(ours, new Moves(ours, "bus"), () => "", (error) => assertEquals(error, undefined));
+        return () => refill.run();
+      }],
+      ["of buses", () => "loops/@/x", (ours) => {
+        const cleanup = new Cleanup(ours);
+        return () => cleanup.run();
+      }],
+      [
+        "of buses that wait for items",
+        (queue) => `waiting${queue}/@`,
+        ({ waiting }, queue) => () => waiting.wake(queue),
+      ],
+      ["of items that are being moved", (queue) => `queues${queue}/moving/#-000000.0.0.@`, (ours, queue) => {
+        const moves = new Moves(ours, "bus");
+        return () => moves.recover(queue);
+      }],
+      ["of items that are held", (queue) => `queues${queue}/held/#-000000.0.0.@`, (ours, queue) => {
+        const leases = new Leases(ours, "bus");
+        return () => leases.due(queue);
+      }],
+      ["of items that were given back", (queue) => `queues${queue}/back/#-000000.0.0.@`, (ours, queue) => {
+        const leases = new Leases(ours, "bus");
+        return () => leases.due(queue);
+      }],
+      ["of pages of the overflow", (queue) => `queues${queue}/over/#/x`, ({ overflow }, queue) => () => {
+        overflow.oldest(queue);
+      }],
+    ];
+  for (const [title, path, act] of cases) {
+    each(`${title}: a bus makes a limited number of system calls at once`, async ({ ours, intrude }) => {
+      const queue = ours.names.queue("queue");
+      await intrude("create", NAMES, "link", path(queue));
+      const made = calls(ours.posix, CALLS, act(ours, queue));
+      assertEquals(made > 0 && made < NAMES, true, `${made} calls`);
+    });
+  }
+
+  each("of items: all are found, a part at a time", async ({ ours, intrude }) => {
+    const queue = ours.names.queue("queue");
+    const { delayed, directories, posix } = ours;
+    const leases = new Leases(ours, "bus");
+    for (const directory of ["held", "back", "later/%"]) {
+      await intrude("create", NAMES, "link", `queues${queue}/${directory}/#-000000.0.0.@`);
+    }
+    await until("all are due", () => leases.due(queue).length === 2 * NAMES);
+    posix.now = () => NAMES * 60_000;
+    let found = 0;
+    let most = 0;
+    try {
+      await until("all are taken", () => {
+        most = Math.max(most, calls(posix, CALLS, () => void delayed.due(queue)));
+        for (const { path } of delayed.due(queue)) {
+          assertEquals(directories.unlink(path), 0);
+          delayed.taken(queue);
+          found++;
+        }
+        return found === NAMES;
+      });
+    } finally {
+      delete (posix as { now?: unknown }).now;
+    }
+    assertEquals(most < NAMES, true, `${most} calls`);
+  });
+});
+
+describe("many names in the directory of all namespaces, where any user can create them", () => {
+  it("are looked at a part at a time by the cleanup of other namespaces", async () => {
+    const directory = `/dev/shm/${fresh()}`;
+    for (let i = 0; i < NAMES; i++) mkdirSync(`${directory}/other${i}`, { recursive: true });
+    const ours = await Namespace.open(ipc({ directory }).options as Settings, "ours", () => {});
+    const others = new OthersCleanup(ours);
+    const made = calls(ours.posix, CALLS, () => others.run());
+    assertEquals(made > 0 && made < NAMES, true, `${made} calls`);
+    await until("all are looked at", () => others.run() === Infinity);
+    ours.close();
+    rmSync(directory, { recursive: true });
+  });
 });

@@ -12,7 +12,7 @@ import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
 const [name, group, what, ...args] = process.argv.slice(2) as [string, string, string, ...string[]];
 process.umask(0o007);
 const namespace = await Namespace.open(ipc({ group: Number(group) }).options as Settings, name, () => {});
-const { bodyFiles, directories, names, overflow, processes, subscriptions } = namespace;
+const { directories, names, overflow, posix, processes, subscriptions } = namespace;
 const bus = names.newBus(processes.self, 0);
 
 const acts: Record<string, () => void> = {
@@ -27,18 +27,22 @@ const acts: Record<string, () => void> = {
     subscriptions.patterns.bind({ topic: args[0]!, pattern: false }, args[1]!, namespace.busDirectory(bus));
     directories.prune(namespace.busDirectory(bus));
   },
-  /** Creates links with the names of this many dead buses in a directory. */
-  links() {
-    const [path, count] = args as [string, string];
+  /** Creates this many links, files or directories. In their paths, # and % stand for a number of 16 or 10 digits, and @ for the name of a dead bus. */
+  create() {
+    const [count, kind, path] = args as [string, "link" | "file" | "directory", string];
     for (let i = 0; i < Number(count); i++) {
       const dead = names.newBus({ ...processes.self, pid: 5_000_000 + i }, 0); // above every pid
-      directories.within(path, () => directories.symlink("bus", `${path}/${dead}`));
+      const number = String(i).padStart(16, "0");
+      const each = path.replaceAll("#", number).replaceAll("%", number.slice(6)).replaceAll("@", dead);
+      const made = directories.within(each.slice(0, each.lastIndexOf("/")), () => {
+        return kind === "link"
+          ? directories.symlink("x", each)
+          : kind === "file"
+          ? directories.createFile(each)
+          : directories.make(each);
+      });
+      if (kind === "file") posix.close(made);
     }
-  },
-  /** Creates this many empty files in a directory. Their names begin with the given text. */
-  files() {
-    const [path, count, start, end] = args as [string, string, string, string];
-    for (let i = 0; i < Number(count); i++) bodyFiles.writeFile(path, `${start}${i}${end}`, new Uint8Array(), true);
   },
   /** Creates a directory this many levels deep. */
   dig() {

@@ -15,8 +15,10 @@ import { finish, progress, type Steps } from "./walk.ts";
 
 /** Milliseconds between two parts of a cleanup, and between the cleanups of two other namespaces. */
 const PAUSE = 20;
-/** The number of steps of a part. A step makes a few system calls, and members of a group can create any number of names. */
+/** The largest number of steps of a part. A step makes a few system calls, and members of a group can create any number of names. */
 const PART = 512;
+/** The milliseconds after which a part ends. */
+const TURN = 10;
 /** The largest number of steps of a cleanup while a bus opens or closes, and of the cleanup of another namespace. */
 export const STEPS = 4_096;
 /** Milliseconds between two checks for dead buses, times the number of buses. */
@@ -98,7 +100,7 @@ export class Cleanup {
   }
 
   /** Makes the next part, if it is time for it. */
-  run(count: number = PART): void {
+  run(count: number = PART, ms: number = TURN): void {
     if (performance.now() < this.#next) return;
     if (!this.#steps) {
       this.#steps = this.#asked ? sweep(this.#namespace) : removeDead(this.#namespace);
@@ -106,7 +108,7 @@ export class Cleanup {
     }
     let [done, buses] = [true, 0];
     try {
-      done = progress(this.#steps, count);
+      done = progress(this.#steps, count, ms);
       buses = this.#namespace.buses().length;
     } finally {
       if (done) this.#steps = undefined;
@@ -138,7 +140,7 @@ export function cleanBriefly(namespace: Namespace): void {
  * between two namespaces, because the worker may be terminated then.
  */
 export class OthersCleanup {
-  #others: Generator<Namespace>;
+  #others: Generator<Namespace | undefined>;
   /** The time at which it continues, by `performance.now()`. */
   #next = 0;
 
@@ -154,17 +156,17 @@ export class OthersCleanup {
     return this.#next - now;
   }
 
-  /** Cleans all that are left. */
+  /** Cleans those that are left. */
   finish(): void {
-    while (this.#clean());
+    for (let i = 0; i < STEPS && this.#clean(); i++);
   }
 
   /** Cleans the next namespace. Returns false after the last one. */
   #clean(): boolean {
     const { done, value: other } = this.#others.next();
     if (done) return false;
-    cleanBriefly(other);
-    other.close();
+    if (other) cleanBriefly(other);
+    other?.close();
     return true;
   }
 }

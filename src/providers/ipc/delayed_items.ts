@@ -21,6 +21,8 @@ import type { Listing } from "./listing.ts";
 import type { Names } from "./names.ts";
 import type { Posix } from "./posix.ts";
 
+/** The largest number of directories that are read at once: the oldest ones. */
+const PAGES = 1_024;
 /** The length in milliseconds of the time span whose items share a directory. */
 const PAGE = 60_000;
 /** Matches the name of a directory: a minute. */
@@ -96,14 +98,15 @@ export class DelayedItems {
   /** Reports that this bus has taken or moved the first item of {@linkcode due}. */
   taken(queue: string): void {
     const soon = this.#soon.get(queue);
-    if (soon) soon.next++;
+    if (soon && ++soon.next >= soon.items.length && soon.listed.length > PAGES) this.#soon.delete(queue);
   }
 
   /** Returns the milliseconds until the queue has to be checked again: 0 if an item is due, Infinity if there are no items. */
   wait(queue: string): number {
     const start = performance.now();
-    const unread = (this.#soon.get(queue)?.until ?? 0) - start;
-    const { items, next, later } = this.#read(queue);
+    const before = this.#soon.get(queue)?.until ?? 0;
+    const { items, next, later, listed, until } = this.#read(queue);
+    const unread = (listed.length > PAGES ? until : before) - start;
     const first = next < items.length ? Number(items[next]!.name.slice(0, TIME_DIGITS)) / 1_000 : later;
     const wait = Math.max(0, Math.min(first, later) - this.#context.posix.now());
     return unread > 0 ? Math.min(wait, unread) : wait;
@@ -151,7 +154,8 @@ export class DelayedItems {
     }
     const current = pageOf(posix.now());
     const listed = [pages];
-    const begun = pages.filter((page) => PAGE_NAME.test(page) && page <= current).sort();
+    const sorted = pages.filter((page) => PAGE_NAME.test(page)).sort();
+    const begun = sorted.filter((page) => page <= current).slice(0, PAGES);
     for (const page of begun) {
       const names = this.#listing(`${root}/${page}`).names();
       if (names.length === 0) directories.prune(`${root}/${page}`); // unless another bus has just put an item into it
@@ -164,7 +168,7 @@ export class DelayedItems {
     const items = begun.flatMap((page, i) =>
       listed[i + 1]!.filter(parseItem).sort().map((name) => ({ name, path: `${root}/${page}/${name}` }))
     );
-    const later = pages.filter((page) => PAGE_NAME.test(page) && page > current).sort()[0];
+    const later = sorted.find((page) => page > current);
     const soon = {
       listed,
       items,

@@ -328,7 +328,7 @@ export class Leases {
     if (held !== state.heldNames) state.until.clear();
     state.heldNames = held;
     const now = posix.now();
-    for (const name of held) {
+    for (const name of state.held.part()) {
       const item = parseItem(name);
       if (!item) continue;
       const holder = names.parseBus(item.bus);

@@ -10,6 +10,9 @@ import type { Stat } from "./posix.ts";
 /** Milliseconds within which two changes of a directory may set the same time: two ticks (10 ms each) of the kernel's coarse clock. */
 export const TICK = 20;
 
+/** The number of names in a part. */
+const PART = 256;
+
 /** The errors of a directory that does not exist, or that this user may not read. */
 const NO_DIRECTORY: number[] = [Errno.ENOENT, Errno.ENOTDIR, Errno.ELOOP, Errno.EACCES];
 
@@ -33,6 +36,8 @@ export class Listing {
   #names = NO_NAMES;
   /** The directory's state when its names were read. Undefined if the next change might not change the state. */
   #read: Stat | undefined;
+  /** The index of the first name of the next part. */
+  #next = 0;
 
   /** Creates a listing of the directory at this path of the tree, which need not exist. */
   constructor(tree: Tree, path: string) {
@@ -51,6 +56,14 @@ export class Listing {
     const names = this.#tree.read(this.#path);
     this.#read = Date.now() - stat.modified > TICK ? stat : undefined;
     return typeof names === "number" ? this.#none(names) : this.#names = names;
+  }
+
+  /** Returns a part of the names, and at the next call those that follow: members of a group can create any number. */
+  part(): readonly string[] {
+    const names = this.names();
+    const start = this.#next < names.length ? this.#next : 0;
+    this.#next = start + PART;
+    return names.slice(start, this.#next);
   }
 
   #none(result: number): readonly string[] {

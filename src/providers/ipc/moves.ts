@@ -21,6 +21,8 @@ import type { Namespace } from "./namespace.ts";
 const PATIENCE = 200;
 /** Milliseconds between two checks whether the item has been moved. */
 const CHECK_INTERVAL = 1;
+/** The largest number of names among the items that are being moved that are looked at: far more than can be moved at a time. */
+const MAX_MOVING = 256;
 /** The largest number of queues whose listing is cached, and of items that are known to be moved by a paused bus. */
 const CACHE_SIZE = 4_096;
 
@@ -88,7 +90,7 @@ export class Moves {
 
   /** Gives back the items whose bus has ended while it moved them. Returns the other items that are being moved. */
   recover(queue: string): string[] {
-    return this.#listing(queue).names().filter((name) => {
+    return this.#listing(queue).names().slice(0, MAX_MOVING).filter((name) => {
       const item = parseItem(name);
       if (!item) return false;
       // this bus is moving nothing now, so an item of its own here could be neither sent nor put back

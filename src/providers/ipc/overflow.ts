@@ -24,6 +24,8 @@ import type { Names } from "./names.ts";
 const PAGE = 256;
 /** Bytes that an entry adds to the size of a directory in memory. Other file systems have shorter or longer pages. */
 const ENTRY_BYTES = 20;
+/** The largest number of pages without an item that are looked at. Each is removed, unless it contains files that are not tsmq's. */
+const EMPTY_PAGES = 64;
 /** The largest number of queues, and of pages, whose listings are cached. */
 const CACHE_SIZE = 1_024;
 
@@ -154,7 +156,7 @@ export class Overflow {
 
   #findHead(queue: string): Head | undefined {
     const { directories } = this.#context;
-    for (const page of [...this.pages(queue)].sort()) {
+    for (const page of [...this.pages(queue)].sort().slice(0, EMPTY_PAGES)) {
       const names = this.#namesIn(queue, page).filter(parseItem).sort();
       if (names.length > 0) {
         const head = { page, names, next: 0 };

@@ -46,7 +46,7 @@ export async function openReceiver(context: ReceiverContext): Promise<Receiver> 
   const namespace = await Namespace.open(settings, context.namespace, () => {}, largestText(context.maxReceive));
   const [cleanup, others] = [new Cleanup(namespace), new OthersCleanup(namespace)];
   try {
-    cleanup.run(STEPS);
+    cleanup.run(STEPS, Infinity);
     return await openWhenRoom(context, namespace, cleanup, others);
   } catch (error) {
     cleanup.end();
@@ -74,7 +74,7 @@ async function openWhenRoom(
     }
     others.finish();
     await pause(spread(RETRY.prompt.min));
-    cleanup.run(STEPS);
+    cleanup.run(STEPS, Infinity);
   }
 }
 

@@ -19,6 +19,9 @@ const FRESH = 150;
 const ACTIVE = 1_000;
 /** Milliseconds between checks while there is nothing to move: a bus that has ended may have left overflow. */
 const IDLE_INTERVAL = 2_000;
+/** The number of queues that one call of {@linkcode Refill.run} looks at, and the milliseconds until the next call if more are left. */
+const PART = 512;
+const PAUSE = 20;
 /** The directory of all queues. Its access time is that of the last pass, by the clock that starts at boot. */
 const QUEUES = "queues";
 
@@ -31,6 +34,10 @@ export class Refill {
   #queues: Listing;
   /** The time until which this bus keeps checking for overflow, by `performance.now()`. */
   #activeUntil = 0;
+  /** The names of the queues that are left in this pass: members of the group can create any number of directories. */
+  #left: string[] = [];
+  /** The milliseconds until the next item of the queues that were looked at in this pass is due. */
+  #due = Infinity;
 
   /** Creates the refill of a bus. `key` returns a key for an item that is taken now; `fault` reports an error of {@linkcode run}. */
   constructor(namespace: Namespace, moves: Moves, key: () => string, fault: (error: unknown) => void) {
@@ -52,37 +59,45 @@ export class Refill {
     return Math.min(next, IDLE_INTERVAL - performance.now() % IDLE_INTERVAL);
   }
 
-  /** Returns the milliseconds until the next pass: Infinity if there is nothing to move. */
+  /** Makes a part of a pass. Returns the milliseconds until the next part or pass: Infinity if there is nothing to move. */
   #pass(): number {
     const { delayed, directories, names, overflow, posix } = this.#namespace;
     const next = INTERVAL - performance.now() % INTERVAL;
     const stat = directories.stat(QUEUES);
     if (typeof stat === "number") return Infinity;
-    const since = posix.now() - stat.read;
-    if (since >= 0 && since < FRESH) return next; // another bus has just done it
+    if (this.#left.length === 0) {
+      const since = posix.now() - stat.read;
+      if (since >= 0 && since < FRESH) return next; // another bus has just done it
+      this.#left = this.#queues.names().filter((name) => names.ownsNamed(`/${name}`));
+      this.#due = Infinity;
+    }
     const now = performance.now();
     const full: string[] = [];
-    let due = Infinity;
-    for (const name of this.#queues.names()) {
+    for (const name of this.#left.splice(-PART)) {
       const queue = `/${name}`;
-      if (!names.ownsNamed(queue)) continue; // members of the group can create directories of any name
       const wait = delayed.wait(queue);
       if (wait === 0 || overflow.any(queue)) full.push(queue);
-      if (wait > 0) due = Math.min(due, wait);
+      if (wait > 0) this.#due = Math.min(this.#due, wait);
     }
     // more items with short delays may be put without a message to this bus
-    if (full.length > 0 || due < ACTIVE) this.#activeUntil = now + ACTIVE;
-    if (full.length === 0) return Math.min(due, now < this.#activeUntil ? next : Infinity);
+    if (full.length > 0 || this.#due < ACTIVE) this.#activeUntil = now + ACTIVE;
+    if (full.length > 0) this.#fillAll(full);
+    if (this.#left.length > 0) return PAUSE;
+    return Math.min(this.#due, now < this.#activeUntil ? next : Infinity);
+  }
+
+  /** Fills these queues, unless another bus fills some. */
+  #fillAll(full: readonly string[]): void {
+    const { directories, posix } = this.#namespace;
     const lock = directories.openDirectory(QUEUES);
-    if (lock < 0) return next;
+    if (lock < 0) return;
     try {
-      if (posix.lock(lock) < 0) return next;
+      if (posix.lock(lock) < 0) return;
       directories.setRead(QUEUES, posix.now());
       for (const queue of full) this.#fill(queue);
     } finally {
       posix.close(lock);
     }
-    return Math.min(due, next);
   }
 
   #fill(queue: string): void {

@@ -11,6 +11,8 @@ import type { Namespace } from "./namespace.ts";
 
 /** A modification time above this value is from the wall clock. */
 export const WALL = 1.5e12;
+/** The largest number of items whose times are read at once. The next access continues with the others. */
+const PART = 256;
 /** The largest number of queues whose state is cached. */
 const CACHE_SIZE = 4_096;
 
@@ -19,7 +21,7 @@ interface QueueState {
   readonly listing: Listing;
   names: readonly string[];
   /** The times when the items are due, by their names. */
-  readonly due: Map<string, number>;
+  due: Map<string, number>;
 }
 
 /** The returned items of the queues of one namespace. */
@@ -76,9 +78,16 @@ export class ReturnedItems {
     const names = state.listing.names();
     if (names === state.names) return state;
     state.names = names;
-    state.due.clear();
-    for (const name of names.filter((name) => parseItem(name) !== undefined)) {
-      const stat = directories.stat(pathOf(queue, `back/${name}`));
+    const before = state.due;
+    state.due = new Map();
+    let left = PART;
+    for (const name of names.filter(parseItem)) {
+      const known = before.get(name);
+      if (known === undefined && left-- <= 0) {
+        state.names = []; // read the others later
+        continue;
+      }
+      const stat = known === undefined ? directories.stat(pathOf(queue, `back/${name}`)) : { modified: known };
       if (typeof stat === "object") state.due.set(name, stat.modified > WALL ? 0 : stat.modified);
       else if (stat !== -Errno.ENOENT) state.names = []; // no descriptor was left: read it again
     }

@@ -84,8 +84,10 @@ export function finish<T>(steps: Steps<T>): T {
   }
 }
 
-/** Makes at most this many steps. Returns whether the work is done. */
-export function progress(steps: Steps, count: number): boolean {
-  while (count-- > 0) if (steps.next().done) return true;
+/** Makes at most this many steps, and stops after `ms`. Returns whether the work is done. */
+export function progress(steps: Steps, count: number, ms = Infinity): boolean {
+  for (const end = performance.now() + ms; count > 0 && performance.now() < end; count--) {
+    if (steps.next().done) return true;
+  }
   return false;
 }
