@@ -54,6 +54,13 @@ describe("a thrown value", () => {
     assertEquals(textOf(["x".repeat(5_000)]).length, 1_001);
   });
 
+  it("is quoted from its beginning, however deep, wide or long it is", () => {
+    const rest = "…";
+    assertEquals(textOf(JSON.parse("[".repeat(100_000) + "]".repeat(100_000))), "[".repeat(1_000) + rest);
+    assertEquals(textOf(Array.from({ length: 10_000 }, () => 7)), `[${"7,".repeat(500)}`.slice(0, 1_000) + rest);
+    assertEquals(textOf({ a: "b".repeat(10_000) }), `{"a":"${"b".repeat(994)}${rest}`);
+  });
+
   it("is readable in the message of a RemoteInvocationError", () => {
     const { message } = new RemoteInvocationError("fn", "shop.Full", [{ code: 7 }, "text", [1, null]]);
     assertEquals(message, 'Cannot call "fn": shop.Full({"code":7}, text, [1,null])');
