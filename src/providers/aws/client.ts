@@ -78,8 +78,9 @@ export class AwsClient {
       ...client,
       credentials: settings.credentials === "ask" ? ask : settings.credentials,
       requestHandler: { connectionTimeout: CONNECT, ...client.requestHandler as object, ...agents },
-      // this class retries, because it knows which requests are safe to repeat
+      // this class retries, because it knows which requests are safe to repeat; the SDK's strategy takes a tenth of a request's CPU
       maxAttempts: 1,
+      retryStrategy: { retry: <A, R>(next: (args: A) => R, args: A) => next(args) },
     };
     for (const [key, value] of Object.entries(config)) {
       if (value === undefined) delete config[key as keyof typeof config];
