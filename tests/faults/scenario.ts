@@ -26,16 +26,21 @@ function count(times: number): number {
   return Math.ceil(times * SCALE * (ALL ? 1 : 2 / 3));
 }
 
-/**
- * Registers one test for each fault, and prints a table at the end. At most `injecting` kinds send traffic at the same time; beside them,
- * others wait for what they have sent.
- */
+/** Options of {@linkcode faultsOf}. */
+export interface FaultsOptions {
+  /** The kinds that send traffic at the same time, at most; beside them, others wait for what they have sent. Default: all that run. */
+  readonly injecting?: number;
+  /** Milliseconds between messages, as a multiple of the usual. Default 1. */
+  readonly pace?: number;
+}
+
+/** Registers one test for each fault, and prints a table at the end. */
 export function faultsOf<G extends Ground>(
   name: string,
   missing: string | undefined,
   faults: readonly Fault<G>[],
   open: () => Promise<G>,
-  injecting: number = LANES,
+  { injecting = LANES, pace }: FaultsOptions = {},
 ): void {
   describe(`faults of ${name} (seed ${SEED})`, () => {
     const rows: Row[] = [];
@@ -51,7 +56,7 @@ export function faultsOf<G extends Ground>(
     const turns = new Semaphore(injecting);
     const play = async (fault: Fault<G>) => {
       const ground = grounds.pop() ?? await open();
-      rows.push(...await run(ground, fault, turns).finally(() => grounds.push(ground)));
+      rows.push(...await run(ground, fault, turns, pace).finally(() => grounds.push(ground)));
     };
     const chosen = faults.filter(({ name }) => new RegExp(ONLY).test(name));
     for (const ofProcess of [false, true]) {
@@ -63,13 +68,13 @@ export function faultsOf<G extends Ground>(
   });
 }
 
-async function run<G extends Ground>(ground: G, fault: Fault<G>, turns: Semaphore): Promise<Row[]> {
+async function run<G extends Ground>(ground: G, fault: Fault<G>, turns: Semaphore, pace?: number): Promise<Row[]> {
   const random = new Random(SEED);
   const namespace = `faults-${crypto.randomUUID()}`;
   const provider = ground.provider();
   const own = fault.ownWorkers ? { ...provider, sharedWorker: false } : provider;
   using turn = await turnOf(turns);
-  const traffic = await Traffic.start({ provider: own, namespace });
+  const traffic = await Traffic.start({ provider: own, namespace, pace });
   if (fault.long) traffic.tallies.call.allowed.add("no_such_remote");
   traffic.once = fault.once ?? false;
   traffic.unheard = fault.unheard ?? 0;
