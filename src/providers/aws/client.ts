@@ -78,7 +78,7 @@ export class AwsClient {
       ...client,
       credentials: settings.credentials === "ask" ? ask : settings.credentials,
       requestHandler: { connectionTimeout: CONNECT, ...client.requestHandler as object, ...agents },
-      // this class retries, because it knows which requests are safe to repeat; the SDK's strategy takes a tenth of a request's CPU
+      // this class retries, because it knows which requests are safe to repeat; the SDK's strategy takes up to a tenth of their CPU
       maxAttempts: 1,
       retryStrategy: { retry: <A, R>(next: (args: A) => R, args: A) => next(args) },
     };
