@@ -13,6 +13,8 @@ import {
   proposeCompletions,
   run,
   text_en,
+  UnexpectedPositionalError,
+  UnsatisfiedPositionalError,
 } from "@stricli/core";
 import process from "node:process";
 import { command as call } from "./commands/call.ts";
@@ -55,7 +57,7 @@ the options of a bus. A file that other users may read is refused.
 Values are JSON, on the command line, on standard input (one value a line) and on standard output.
 A type that JSON lacks has a tag: {"__obj":"NaN","__type":"tsmq:number"}, and likewise tsmq:Date, tsmq:Map, tsmq:Set,
 tsmq:bigint (up to 2^53), tsmq:bytes (base64) and tsmq:undefined. Each command reads what another prints.
-An error is one line on standard error.
+An error is one line on standard error. So is the progress of long work: a bar, or without a terminal JSON each second.
 
 In one terminal:  tsmq sub redis://localhost greetings
 in another:       tsmq pub redis://localhost greetings '"hello"'
@@ -104,10 +106,11 @@ function suggestions(input: string, similar: readonly string[]): readonly string
 
 const text = {
   ...text_en,
-  exceptionWhileParsingArguments: (error: unknown) =>
-    `tsmq: ${
-      error instanceof ArgumentScannerError ? formatMessageForArgumentScannerError(error, {}) : messageOf(error)
-    }`,
+  exceptionWhileParsingArguments: (error: unknown) => {
+    if (!(error instanceof ArgumentScannerError)) return `tsmq: ${messageOf(error)}`;
+    const counted = error instanceof UnexpectedPositionalError || error instanceof UnsatisfiedPositionalError;
+    return `tsmq: ${formatMessageForArgumentScannerError(error, {})}${counted ? aboutUrl : ""}`;
+  },
   exceptionWhileRunningCommand: (error: unknown) => `tsmq: ${messageOf(error)}`,
   noCommandRegisteredForInput: ({ input, corrections }: { input: string; corrections: readonly string[] }) => {
     const meant = suggestions(input, corrections);
@@ -150,20 +153,29 @@ const app: Application<CommandContext> = buildApplication(
   },
 );
 
+/** The end of an error about the number of arguments: where the URL is from. */
+let aboutUrl = "";
+
 /** Matches the commands that take no URL. */
 const WITHOUT_URL = /^(completion|complete|-.*)$/;
+/** Matches what is meant as a URL. */
+const LIKE_URL = /^[a-z][a-z\d+.-]*:\/\//i;
 /** Matches the commands whose name has two words. */
 const TWO_WORDS = /^(dead|groups)$/;
 
 /** Inserts the URL of the environment where the URL of a command is missing. */
 function withUrl(args: readonly string[]): readonly string[] {
   const [command, sub] = args;
+  aboutUrl = args.some(isUrl) ? "" : "; the first one is the URL of the transport, unless TSMQ_URL contains it";
   if (command === undefined || WITHOUT_URL.test(command) || environment("TSMQ_URL") === undefined) return args;
   const at = TWO_WORDS.test(command) ? 2 : 1;
   if (at === 2 && (sub === undefined || sub.startsWith("-"))) return args;
   // flags may precede the URL
   const candidates = args[at]?.startsWith("-") ? args.slice(at) : args.slice(at, at + 1);
-  return candidates.some(isUrl) ? args : [...args.slice(0, at), "env:TSMQ_URL", ...args.slice(at)];
+  // one of another kind is refused as a URL: it would be taken for a topic or a queue
+  if (candidates.some((text) => isUrl(text) || LIKE_URL.test(text))) return args;
+  aboutUrl = "; the URL is that of TSMQ_URL";
+  return [...args.slice(0, at), "env:TSMQ_URL", ...args.slice(at)];
 }
 
 /** Runs the command that these arguments name, and sets the exit code of the process. */

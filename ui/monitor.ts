@@ -56,6 +56,8 @@ export class Monitor implements AsyncDisposable {
   #running: Promise<void> | undefined;
   #nextJob = 1;
   #fault = "";
+  /** Whether the history misses samples before the next one. */
+  #missing = false;
 
   constructor(source: Source, options: MonitorOptions) {
     this.#source = source;
@@ -85,10 +87,10 @@ export class Monitor implements AsyncDisposable {
   }
 
   /** Reports something to all viewers, at most {@linkcode BURST} times in an interval. The end of a long text is left out. */
-  report(kind: Report["kind"], all: string): void {
+  report(kind: Report["kind"], all: string, time: number = Date.now()): void {
     if (++this.#reported > BURST) return;
     const text = all.length > LONGEST ? `${all.slice(0, LONGEST)}…` : all;
-    const report = { time: Date.now(), kind, text };
+    const report = { time, kind, text };
     this.#reports = [report, ...this.#reports].slice(0, REPORTS);
     this.#broadcast({ type: "report", report });
   }
@@ -145,14 +147,19 @@ export class Monitor implements AsyncDisposable {
       this.#fault = fault;
     }
     const at = performance.now();
+    if (!before || !snapshot) this.#missing = true;
     if (!snapshot) return { at, took: at - start, events: before?.events ?? 0 };
     // the wait for a bus that does not answer costs the transport nothing
     const { events, tables, took } = snapshot;
     const seconds = before && (at - before.at) / 1_000;
-    const totals = sums(tables, before && seconds ? Math.max(0, events - before.events) / seconds : 0);
+    const sum = sums(tables, before && seconds ? Math.max(0, events - before.events) / seconds : 0);
+    const totals: Totals = { ...sum, ...this.#missing && this.#history.length > 0 && { gap: true } };
     if (this.#latest) await this.#reportDead(this.#latest.tables, tables);
     this.#latest = snapshot;
-    if (before) this.#history = [...this.#history, totals].slice(-MOMENTS);
+    if (before) {
+      this.#history = [...this.#history, totals].slice(-MOMENTS);
+      this.#missing = false;
+    }
     if (this.#reported > BURST) {
       const more = this.#reported - BURST;
       this.#reported = 0;
@@ -188,14 +195,14 @@ export class Monitor implements AsyncDisposable {
       const more = dead - (known.get(name) ?? 0);
       return more > 0 ? [{ name, dead, more }] : [];
     });
-    const causes = await Promise.all(
+    const letters = await Promise.all(
       grown.slice(0, CAUSES).map(async ({ name, dead }) => {
-        return await this.#source.lastCause(name, dead).catch(() => undefined);
+        return await this.#source.lastLetter(name, dead).catch(() => undefined);
       }),
     );
     grown.forEach(({ name, more }, index) => {
-      const cause = causes[index];
-      this.report("dead", `${name}: ${more} more${cause ? `, the last one: ${cause}` : ""}`);
+      const { cause, time } = letters[index] ?? {};
+      this.report("dead", `${name}: ${more} more${cause ? `, the last one: ${cause}` : ""}`, time);
     });
   }
 
@@ -242,7 +249,7 @@ export class Monitor implements AsyncDisposable {
 const EMPTY: Tables = { queues: [], topics: [], groups: [], functions: [], buses: [] };
 
 function sums({ queues }: Tables, events: number): Totals {
-  const sum = (field: Exclude<keyof Totals, "time" | "events">) =>
+  const sum = (field: Exclude<keyof Totals, "time" | "events" | "gap">) =>
     queues.reduce((all, { [field]: value = 0 }) => all + value, 0);
   return {
     time: Math.round(Date.now() / 100) / 10,

@@ -91,6 +91,8 @@ export interface Totals {
   readonly leased: number;
   readonly delayed: number;
   readonly dead: number;
+  /** Whether samples before this one are missing: no page was open, or the transport did not answer. */
+  readonly gap?: true;
 }
 
 /** A report for the activity list. */

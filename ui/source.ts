@@ -164,11 +164,10 @@ export class Source {
     );
   }
 
-  /** Returns the cause of the last of `count` dead letters, if the transport shows it. */
-  async lastCause(queue: string, count: number): Promise<string | undefined> {
-    const { items } = await this.letters(queue, count - 1, 1);
-    const cause = items[0]?.cause;
-    return cause && `${cause.name}: ${cause.message}`;
+  /** Returns the cause and the time of the last of `count` dead letters, if the transport shows it. */
+  async lastLetter(queue: string, count: number): Promise<{ readonly cause?: string; readonly time?: number }> {
+    const { items: [last] } = await this.letters(queue, count - 1, 1);
+    return { cause: last?.cause && `${last.cause.name}: ${last.cause.message}`, time: last?.time };
   }
 
   /** Returns the number of items that an action will change, if it is known. */

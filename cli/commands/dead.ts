@@ -1,12 +1,15 @@
 import { buildCommand, buildRouteMap } from "@stricli/core";
+import process from "node:process";
 import { UnsupportedError, ValidationError } from "../../src/errors.ts";
 import { indented } from "../../src/internal/printable.ts";
 import type { MessageHeaders } from "../../mod.ts";
 import type { DeadLetter } from "../../src/queue/letter.ts";
+import type { Provider } from "../../src/provider/provider.ts";
 import { peekAll } from "../../src/queue/peek.ts";
 import type { Queue } from "../../src/queue/queue.ts";
 import { confirm, YES_FLAG } from "../confirm.ts";
 import { keyOf, line, print, toJson } from "../io.ts";
+import { meant } from "../meant.ts";
 import { listQueues } from "../overview.ts";
 import { withProgress } from "../progress.ts";
 import {
@@ -22,7 +25,7 @@ import {
 } from "../session.ts";
 import { seconds, shorten, table } from "../table.ts";
 
-/** The number of characters of an item or a cause in a table. */
+/** The number of characters of an item or a cause in a table that no terminal shortens. */
 const SHOWN = 40;
 
 interface ListFlags extends BusFlags {
@@ -51,6 +54,10 @@ async function* letters(queue: Queue, limit: number, offset = 0): AsyncGenerator
 
 function lettersOf(name: string): string {
   return `dead letters of queue "${name}"`;
+}
+
+async function sayNoLetters(name: string, flags: BusFlags, provider: Provider): Promise<void> {
+  sayNothing(lettersOf(name), flags, await meant(provider, flags, name));
 }
 
 /** The letters that a command retries or removes. */
@@ -124,9 +131,10 @@ const list = buildCommand({
         if (found.length === 0) sayNothing("dead letters", flags);
       });
     }
-    await withBus(url, flags, async (bus) => {
+    await withBus(url, flags, async (bus, _signal, provider) => {
       const cause = ({ letter }: Numbered) =>
         letter ? `${letter.cause.name}: ${letter.cause.message}` : "cannot be read";
+      const shown = (text: string) => process.stdout.isTTY ? text : shorten(text, SHOWN);
       const rows: (string | number | undefined)[][] = [];
       for await (const each of letters(bus.queue(name), flags.count)) {
         const item = each.letter ? toJson(each.letter.item) : each.body ?? "";
@@ -135,14 +143,14 @@ const list = buildCommand({
           each.n,
           time === undefined ? time : seconds(time),
           each.letter?.attempts,
-          shorten(cause(each), SHOWN),
-          shorten(item, SHOWN),
+          shown(cause(each)),
+          shown(item),
         ]);
         if (flags.json) await print(json(each));
       }
       const lines = flags.json ? [] : table(["N", "TIME", "ATTEMPTS", "CAUSE", "ITEM"], rows);
       for (const each of lines) await print(each);
-      if (rows.length === 0) sayNothing(lettersOf(name), flags);
+      if (rows.length === 0) await sayNoLetters(name, flags, provider);
     });
   },
   parameters: {
@@ -233,14 +241,14 @@ const LETTERS = {
 
 const retry = buildCommand({
   func: (flags: BusFlags & { readonly count: number }, url: string, name: string, ...numbers: string[]) =>
-    withBus(url, flags, async (bus) => {
+    withBus(url, flags, async (bus, _signal, provider) => {
       const queue = bus.queue(name);
       const { size, only, done } = await select(queue, numbers);
       const limit = Math.min(flags.count, only ? size : Infinity);
       const work = () => queue.dead.retry({ limit, only });
       const retried = await withProgress(`retry ${name}`, Math.min(limit, size), done, work);
       await print(JSON.stringify({ retried }));
-      if (retried === 0) sayNothing(lettersOf(name), flags);
+      if (retried === 0) await sayNoLetters(name, flags, provider);
     }),
   parameters: {
     flags: {
@@ -272,14 +280,14 @@ const retry = buildCommand({
 
 const purge = buildCommand({
   func: (flags: BusFlags & { readonly yes: boolean }, url: string, name: string, ...numbers: string[]) =>
-    withBus(url, flags, async (bus, signal) => {
+    withBus(url, flags, async (bus, signal, provider) => {
       const queue = bus.queue(name);
       const { size, only, done } = await select(queue, numbers);
       if (!await confirm(`Remove ${size} dead letter(s) of queue "${name}"?`, flags.yes, signal)) return;
       const work = () => queue.dead.purge({ only });
       const purged = await withProgress(`purge the ${lettersOf(name)}`, size, done, work);
       await print(JSON.stringify({ purged }));
-      if (purged === 0) sayNothing(lettersOf(name), flags);
+      if (purged === 0) await sayNoLetters(name, flags, provider);
     }),
   parameters: {
     flags: { ...BUS_FLAGS, yes: YES_FLAG },

@@ -6,7 +6,6 @@ import { BusError, lacksPermission } from "../../src/errors.ts";
 import type { Provider } from "../../src/provider/provider.ts";
 import { isA, textOf } from "../../src/internal/thrown.ts";
 import { print, whileRead } from "../io.ts";
-import { withProgress } from "../progress.ts";
 import { BUS_FLAGS, type BusFlags, ONCE, URL_ARGUMENT } from "../session.ts";
 import { providerFor } from "../urls.ts";
 
@@ -104,14 +103,10 @@ function format({ name, state, detail, mend }: Check): string[] {
 export const command = buildCommand({
   func: ({ namespace, json }: Flags, url: string) =>
     whileRead(async () => {
-      let done = 0;
-      await withProgress("doctor", undefined, () => done, async () => {
-        for await (const check of checks(url, namespace)) {
-          done++;
-          if (check.state === "broken") process.exitCode = 1;
-          for (const line of json ? [JSON.stringify(check)] : format(check)) await print(line);
-        }
-      });
+      for await (const check of checks(url, namespace)) {
+        if (check.state === "broken") process.exitCode = 1;
+        for (const line of json ? [JSON.stringify(check)] : format(check)) await print(line);
+      }
     }),
   parameters: {
     flags: {

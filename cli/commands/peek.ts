@@ -1,7 +1,9 @@
 import { buildCommand } from "@stricli/core";
 import { peekAll, type Peeked, type Unreadable } from "../../src/queue/peek.ts";
+import type { Provider } from "../../src/provider/provider.ts";
 import type { Queue } from "../../src/queue/queue.ts";
 import { line, print, toJson } from "../io.ts";
+import { meant } from "../meant.ts";
 import {
   BUS_FLAGS,
   type BusFlags,
@@ -31,20 +33,20 @@ export function peeked(found: Peeked<unknown> | Unreadable): string {
 }
 
 /** Prints that no items of a queue wait, and how many are delayed or leased, as far as the transport knows. */
-export async function sayNoItems(queue: Queue, flags: BusFlags): Promise<void> {
+export async function sayNoItems(queue: Queue, flags: BusFlags, provider: Provider): Promise<void> {
   const { delayed = 0, leased = 0 } = await queue.stats();
   const others = Object.entries({ delayed, leased }).filter(([, items]) => items > 0);
   sayNothing(
     `waiting items of queue "${queue.name}"`,
     flags,
-    others.map(([how, items]) => `; ${how}: ${items}`).join(""),
+    others.map(([how, items]) => `; ${how}: ${items}`).join("") || await meant(provider, flags, queue.name),
   );
 }
 
 /** The command `tsmq peek`. */
 export const command = buildCommand({
   func: ({ count: limit, offset, ...flags }: Flags, url: string, name: string) =>
-    withBus(url, flags, async (bus) => {
+    withBus(url, flags, async (bus, _signal, provider) => {
       const queue = bus.queue(name);
       let any = false;
       const from = { peek: queue.peek.bind(queue), size: () => queue.qsize() };
@@ -52,7 +54,7 @@ export const command = buildCommand({
         any = true;
         await print(peeked(found));
       }
-      if (!any) await sayNoItems(queue, flags);
+      if (!any) await sayNoItems(queue, flags, provider);
     }),
   parameters: {
     flags: {

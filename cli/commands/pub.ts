@@ -32,7 +32,7 @@ export const command = buildCommand({
     brief: "Publish events to a topic",
     fullDescription: [
       "Publishes each argument or, without arguments, each line of standard input. Prints for each event how many buses it",
-      "reached, if the transport knows.",
+      "reached, if the transport knows. Groups are not counted: they store the event.",
     ].join("\n"),
     customUsage: [
       "<url> <topic> [<event>...] [flags]",

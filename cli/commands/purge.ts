@@ -12,14 +12,14 @@ interface Flags extends BusFlags {
 /** The command `tsmq purge`. */
 export const command = buildCommand({
   func: (flags: Flags, url: string, name: string) =>
-    withBus(url, flags, async (bus, signal) => {
+    withBus(url, flags, async (bus, signal, provider) => {
       const queue = bus.queue(name);
       const total = await queue.qsize();
       if (!await confirm(`Remove ${total} waiting item(s) of queue "${name}"?`, flags.yes, signal)) return;
       const done = async () => Math.max(0, total - await queue.qsize());
       const purged = await withProgress(`purge ${name}`, total, done, () => queue.purge());
       await print(JSON.stringify({ purged }));
-      if (purged === 0) await sayNoItems(queue, flags);
+      if (purged === 0) await sayNoItems(queue, flags, provider);
     }),
   parameters: {
     flags: { ...BUS_FLAGS, yes: YES_FLAG },

@@ -3,7 +3,7 @@ import { TimeoutError } from "../../src/errors.ts";
 import { after } from "../../src/internal/time.ts";
 import { type EventFilter, parseFilter } from "../filter.ts";
 import { aborted, line, print, toJson } from "../io.ts";
-import { BUS_FLAGS, type BusFlags, count, number, URL_ARGUMENT, withBus } from "../session.ts";
+import { BUS_FLAGS, type BusFlags, count, number, say, URL_ARGUMENT, withBus } from "../session.ts";
 
 interface Flags extends BusFlags {
   readonly pattern: boolean;
@@ -14,6 +14,9 @@ interface Flags extends BusFlags {
 }
 
 async function sub(flags: Flags, url: string, ...topics: string[]): Promise<void> {
+  for (const topic of flags.pattern ? [] : topics.filter((topic) => topic.includes("*"))) {
+    say(`only events of the topic with exactly the name "${topic}"; for all topics that match it, pass --pattern (-p)`);
+  }
   await withBus(url, flags, async (bus, signal) => {
     const { promise: ended, resolve: end, reject: fail } = Promise.withResolvers<void>();
     ended.catch(() => {}); // events may arrive before all topics are subscribed

@@ -108,7 +108,8 @@ export const command = buildCommand({
       "Lists the buses (program, host, process, since when), the functions with the buses that serve them, the topics and",
       "globs with the number of their subscribers, the groups, and the queues that have consumers. The members of a group are",
       "consumers of its queue. PyMQ and versions of tsmq that name no consumers are not counted. A value that the transport",
-      "does not know is `-`: Redis lists no globs, AWS lists them all as `*`.",
+      "does not know is `-`: Redis lists no globs, AWS lists them all as `*`. A program on Deno knows the name of its host only",
+      "with --allow-sys=hostname. Without it, HOST is the address of its connection to Redis, or `-`.",
     ].join("\n"),
     customUsage: [
       "<url> [flags]",

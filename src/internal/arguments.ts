@@ -165,12 +165,19 @@ export class OptionChecks {
 /** Returns the reason why a name is not an option: with the option whose name is similar, or with a list of all options. */
 export function notAnOption(name: string, names: Iterable<string>): string {
   const all = [...names];
-  const given = letters(name.slice(0, 64));
-  const [nearest] = all.map((known) => ({ known, changes: changes(given, letters(known)) }))
+  const nearest = similar(name.slice(0, 64), all, letters);
+  if (nearest !== undefined) return `is not an option (did you mean ${nearest}?)`;
+  return `is not an option (the options: ${all.join(", ")})`;
+}
+
+/** Returns the name that is most similar to a given one, if one differs by two characters at most. */
+export function similar(name: string, names: readonly string[], read = (name: string) => name): string | undefined {
+  const given = read(name);
+  const [nearest] = names.filter((known) => Math.abs(read(known).length - given.length) <= 2)
+    .map((known) => ({ known, changes: changes(given, read(known)) }))
     .filter(({ known, changes }) => changes <= 2 && changes <= known.length / 2)
     .sort((a, b) => a.changes - b.changes);
-  if (nearest) return `is not an option (did you mean ${nearest.known}?)`;
-  return `is not an option (the options: ${all.join(", ")})`;
+  return nearest?.known;
 }
 
 function letters(name: string): string {

@@ -14,17 +14,18 @@ import { Running, tsmq } from "./run.ts";
 
 const MODULE = fileURLToPath(new URL("served.ts", import.meta.url));
 
-/** Runs the command on a terminal of 80 columns, with `script`, which passes on its input and output. */
-const ON_TERMINAL = {
+/** Runs the command on a terminal of this width, with `script`, which passes on its input and output. */
+const onTerminal = (columns: number) => ({
   through: [
     "bash",
     "-c",
-    'printf -v run "%q " "$@"; exec script -qefc "stty cols 80 rows 20; $run" /dev/null',
+    `printf -v run "%q " "$@"; exec script -qefc "stty cols ${columns} rows 20; $run" /dev/null`,
     "bash",
   ],
   open: true,
   env: { SHELL: "/bin/bash" },
-};
+});
+const ON_TERMINAL = onTerminal(80);
 
 describe("tsmq", () => {
   let server: RedisServer;
@@ -162,8 +163,7 @@ describe("tsmq", () => {
     ) {
       const run = new Running([...args, ...args.includes(url) ? ns : []], { through: unread });
       const { code } = await run.ended();
-      // on a busy machine doctor takes long enough to report progress
-      const output = run.child.output.replace(/^\{"progress":.*\n/gm, "");
+      const { output } = run.child;
       assertEquals([code, output], [0, ""], args[0]);
     }
     assertEquals((await tsmq(["get", url, "jobs", ...ns])).lines, ["1"]);
@@ -399,6 +399,47 @@ describe("tsmq", () => {
     assertEquals((await tsmq(["get", url, "jobs", "-n", "other"], { env })).code, 3);
     assertEquals((await tsmq(["get", "-n", env.TSMQ_NAMESPACE, "jobs"], { env })).lines, ["1"]);
     assertEquals((await tsmq(["dead", "list", "jobs", "--json"], { env })).code, 0);
+  });
+
+  it("says where the URL is from if it is missing, mistyped, or there are too many arguments", async () => {
+    const env = { TSMQ_URL: url };
+    const wrong = async (...args: string[]) => (await tsmq(args, { env })).errors.join();
+    assertMatch(await wrong("pub", "http://user:secret@x", "t", "1"), /^tsmq: (?!.*secret)Cannot use a URL/);
+    assertMatch(await wrong("queues", "localhost"), /^tsmq: Too many arguments.*; the URL is that of TSMQ_URL$/);
+    const { code, errors } = await tsmq(["queues"]);
+    assertEquals([code, errors.length], [2, 1]);
+    assertMatch(errors[0]!, /; the first one is the URL of the transport, unless TSMQ_URL contains it$/);
+  });
+
+  it("sub says that a glob without --pattern is the name of one topic", async () => {
+    const sub = async (...args: string[]) => await tsmq(["sub", url, "shop.*", "-t", "1", ...args, ...fresh()]);
+    const text = 'tsmq: only events of the topic with exactly the name "shop.*"; ' +
+      "for all topics that match it, pass --pattern (-p)";
+    assertEquals(await sub(), { code: 0, lines: [], errors: [text] });
+    assertEquals(await sub("-p"), { code: 0, lines: [], errors: [] });
+  });
+
+  it("where a queue has nothing, the queue that was meant is named; on a wide terminal, dead list uses it", async () => {
+    const namespace = crypto.randomUUID();
+    const ns = ["-n", namespace];
+    const cause = { name: "Error", message: "x".repeat(60) };
+    await server.run("lpush", `__eventbus:${namespace}:thumbs.dead`, writeLetter("thumbs", "1", true, 1, cause));
+    for (const name of ["thumbs.dead", "thumbz"]) {
+      for (const args of [["dead", "list"], ["dead", "retry"], ...name === "thumbz" ? [["peek"]] : []]) {
+        const { code, errors } = await tsmq([...args, url, name, ...ns]);
+        assertEquals([code, errors.length], [0, 1]);
+        assertMatch(errors[0]!, /^tsmq: no .* in namespace .*; did you mean "thumbs"\?$/);
+      }
+    }
+    for (const name of ["thumbs", "mails"]) {
+      const { errors } = await tsmq(["peek", url, name, ...ns]);
+      assertEquals(errors, [`tsmq: no waiting items of queue "${name}" in namespace ${namespace} (--namespace)`]);
+    }
+    const list = (options = {}) => tsmq(["dead", "list", url, "thumbs", ...ns], options);
+    assertMatch((await list()).lines[1]!, /Error: x{32}… /);
+    await using wide = new Running(["dead", "list", url, "thumbs", ...ns], onTerminal(160));
+    await wide.ended();
+    assertMatch(wide.child.output, /Error: x{60} /);
   });
 
   it("sub --where prints only the events that pass every filter", async () => {

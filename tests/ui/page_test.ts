@@ -164,6 +164,9 @@ describe("the dashboard's page", () => {
     await until("one is purged", async () => await dead.size() === 2);
 
     await page.getByRole("button", { name: "Retry all" }).click();
+    await page.getByRole("dialog").getByText(/This puts \d items back into the queue/).waitFor();
+    assertEquals(await dead.size(), 2);
+    await page.getByRole("dialog").getByRole("button", { name: "Retry dead letters" }).click();
     await until("all are put back", async () => await dead.size() === 0 && await bus.queue("mails").qsize() === 2);
     await page.getByRole("link", { name: "Waiting items" }).click();
     await page.getByRole("button", { name: "Purge items" }).click();

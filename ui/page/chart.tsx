@@ -18,7 +18,8 @@ export interface Line {
   readonly label: string;
   /** The CSS variable that contains the color of the line. */
   readonly color: string;
-  readonly values: readonly number[];
+  /** Null where the line has a gap. */
+  readonly values: readonly (number | null)[];
   /** Whether the area below the line is filled. */
   readonly fill?: boolean;
 }
@@ -76,7 +77,7 @@ function options(width: number, lines: readonly Line[]): uPlot.Options {
 export function Chart({ label, times, lines }: ChartProps): JSX.Element {
   const place = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | undefined>(undefined);
-  const data: uPlot.AlignedData = [times as number[], ...lines.map(({ values }) => values as number[])];
+  const data: uPlot.AlignedData = [times as number[], ...lines.map(({ values }) => values as (number | null)[])];
   const latest = useRef(data);
   latest.current = data;
 

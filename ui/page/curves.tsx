@@ -20,6 +20,9 @@ interface Curve<T> {
   readonly fill?: boolean;
 }
 
+/** The time of values, and whether some before them are missing. */
+type Moment = Pick<Totals, "time" | "gap">;
+
 interface CurvesProps<T> {
   readonly label: string;
   readonly moments: readonly T[];
@@ -39,8 +42,24 @@ export function itemCurves(last: Partial<Items> | undefined): readonly Curve<Ite
   ];
 }
 
+/** A moment of a chart, or its time alone, where the lines have a gap. */
+interface Point<T> {
+  readonly time: number;
+  readonly moment?: T;
+}
+
+/** Returns the points of a chart: one without a moment between two moments that miss others between them. */
+function pointsOf<T extends Moment>(moments: readonly T[]): readonly Point<T>[] {
+  return moments.flatMap((moment, i): Point<T>[] => {
+    const { time, gap } = moment;
+    const before = gap && moments[i - 1];
+    return [...before ? [{ time: (before.time + time) / 2 }] : [], { time, moment }];
+  });
+}
+
 /** Shows numbers, and their values over time. */
-export function Curves<T extends { readonly time: number }>({ label, moments, curves }: CurvesProps<T>): JSX.Element {
+export function Curves<T extends Moment>({ label, moments, curves }: CurvesProps<T>): JSX.Element {
+  const points = pointsOf(moments);
   return (
     <figure>
       <figcaption>
@@ -55,9 +74,16 @@ export function Curves<T extends { readonly time: number }>({ label, moments, cu
       </figcaption>
       <Chart
         label={label}
-        times={moments.map(({ time }) => time)}
+        times={points.map(({ time }) => time)}
         lines={curves.flatMap(({ term, color, of, fill }) =>
-          of ? [{ label: term, color: `--${color}`, values: moments.map(of), fill }] : []
+          of
+            ? [{
+              label: term,
+              color: `--${color}`,
+              values: points.map(({ moment }) => moment ? of(moment) : null),
+              fill,
+            }]
+            : []
         )}
       />
     </figure>

@@ -1,5 +1,5 @@
 /**
- * The confirmation dialog, which is shown before something is removed.
+ * The confirmation dialog, which is shown before many things are changed or something is removed.
  *
  * @module
  */

@@ -29,6 +29,13 @@ export function Queue({ name, dead }: { readonly name: string; readonly dead: bo
       yes: "Purge items",
       confirmed: () => act({ action: "purge", queue: name }),
     });
+  const retry = () =>
+    ask({
+      title: `Retry the dead letters of ${shown(name)}?`,
+      text: `This puts ${number(letters)} items back into the queue.`,
+      yes: "Retry dead letters",
+      confirmed: () => act({ action: "retry", queue: name }),
+    });
   const purgeDead = () =>
     ask({
       title: `Purge the dead letters of ${shown(name)}?`,
@@ -69,9 +76,7 @@ export function Queue({ name, dead }: { readonly name: string; readonly dead: bo
         {dead
           ? (
             <>
-              <button type="button" disabled={letters === 0} onClick={() => act({ action: "retry", queue: name })}>
-                Retry all
-              </button>
+              <button type="button" disabled={letters === 0} onClick={retry}>Retry all</button>
               <button type="button" class="danger" disabled={letters === 0} onClick={purgeDead}>Purge all</button>
             </>
           )

@@ -82,6 +82,7 @@ function apply(frame: Frame): void {
     case "hello": {
       const { transport, namespace, interval, unknown } = frame;
       connected.value = true;
+      missing = true;
       about.value = { transport, namespace, interval, unknown };
       history.value = frame.history;
       reports.value = frame.reports;
@@ -97,7 +98,7 @@ function apply(frame: Frame): void {
       for (const [name, one] of Object.entries(frame.changes)) change(name as TableName, one);
       history.value = [...history.value, frame.totals].slice(-MOMENTS);
       if (about.value) about.value = { ...about.value, unknown: frame.unknown };
-      followQueue(frame.totals.time);
+      followQueue(frame.totals);
       version.value++;
       return;
     case "report":
@@ -116,12 +117,16 @@ function change(name: TableName, { set, removed }: Change): void {
   for (const row of set) table.set(row.id, row);
 }
 
-function followQueue(time: number): void {
+/** Whether the chart of the open queue misses samples before the next one, because the server was not connected. */
+let missing = false;
+
+function followQueue({ time, gap }: Totals): void {
   const [view, name] = route.value;
   if (view !== "queues" || name === undefined) return;
   const { waiting = 0, leased = 0, delayed = 0, dead = 0, in: puts = 0, out = 0 } = rows.queues.get(name) ?? {};
-  const now = { time, waiting, leased, delayed, dead, in: puts, out };
+  const now = { time, gap: gap || missing || undefined, waiting, leased, delayed, dead, in: puts, out };
   queueHistory.value = [...queueHistory.value, now].slice(-MOMENTS);
+  missing = false;
 }
 
 function showJob(job: Job): void {

@@ -1,0 +1,45 @@
+/** The samples of the dashboard: where some are missing, and when a dead letter was made. */
+import { assertEquals } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { Bus, memory } from "../../mod.ts";
+import { Monitor } from "../../ui/monitor.ts";
+import type { Frame } from "../../ui/protocol.ts";
+import { type Snapshot, Source } from "../../ui/source.ts";
+import { until } from "../support/until.ts";
+
+class Failing extends Source {
+  fails = false;
+
+  override async snapshot(): Promise<Snapshot> {
+    if (this.fails) throw new Error("on purpose");
+    return await super.snapshot();
+  }
+}
+
+describe("the monitor of the dashboard", () => {
+  it("marks the first sample after missing ones, and reports dead letters with the time of the last one", async () => {
+    const provider = memory();
+    await using bus = await Bus.open(provider);
+    const admin = await provider.admin!.open("global");
+    const source = new Failing(bus, admin);
+    const frames: Frame[] = [];
+    const samples = () => frames.flatMap((frame) => frame.type === "sample" ? [frame.totals] : []);
+    {
+      await using monitor = new Monitor(source, { transport: "", namespace: "global", interval: 50 });
+      monitor.watch((text) => frames.push(JSON.parse(text) as Frame));
+      await until("it has two samples", () => samples().length > 2);
+      source.fails = true;
+      await until("one fails", () => frames.some((frame) => frame.type === "report"));
+      const cause = { name: "Error", message: "why" };
+      await bus.queue("jobs.dead").put({ queue: "jobs", item: 1, attempts: 1, cause, time: 60_000 });
+      const before = samples().length;
+      source.fails = false;
+      await until("there are further samples", () => samples().length > before + 1);
+      assertEquals(samples().slice(1).map(({ gap }) => gap).indexOf(true), before - 1);
+      assertEquals(samples().filter(({ gap }) => gap).length, 1);
+      const reports = frames.flatMap((frame) => frame.type === "report" ? [frame.report] : []);
+      assertEquals(reports.at(-1), { time: 60_000, kind: "dead", text: "jobs: 1 more, the last one: Error: why" });
+    }
+    await admin.close();
+  });
+});
