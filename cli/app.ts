@@ -172,7 +172,7 @@ function withUrl(args: readonly string[]): readonly string[] {
   if (at === 2 && (sub === undefined || sub.startsWith("-"))) return args;
   // flags may precede the URL
   const candidates = args[at]?.startsWith("-") ? args.slice(at) : args.slice(at, at + 1);
-  // one of another kind is refused as a URL: it would be taken for a topic or a queue
+  // one of another kind is refused as a URL; otherwise it would be the name of a topic or a queue
   if (candidates.some((text) => isUrl(text) || LIKE_URL.test(text))) return args;
   aboutUrl = "; the URL is that of TSMQ_URL";
   return [...args.slice(0, at), "env:TSMQ_URL", ...args.slice(at)];
