@@ -149,7 +149,7 @@ describe("many names that a member of a group has created", () => {
         return () => leases.due(queue);
       }],
       ["of pages of the overflow", (queue) => `queues${queue}/over/#/x`, ({ overflow }, queue) => () => {
-        overflow.oldest(queue);
+        assertEquals([overflow.oldest(queue), overflow.size(queue), ...overflow.all(queue)], [undefined, 0]);
       }],
     ];
   for (const [title, path, act] of cases) {

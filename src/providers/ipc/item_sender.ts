@@ -242,7 +242,7 @@ export class ItemSender {
   /** Returns the number of items in a queue, without those that came back. */
   #count(queue: string, open: OpenQueue | undefined): number {
     const { overflow, posix } = this.#namespace;
-    return (open ? posix.attributes(open.descriptor)?.current ?? 0 : 0) + overflow.size(queue);
+    return (open ? posix.attributes(open.descriptor)?.current ?? 0 : 0) + overflow.size(queue, this.#capacity);
   }
 
   /** Waits for room: in the worker if the kernel's queue may be full, otherwise by checking again soon. */

@@ -111,10 +111,10 @@ export class Overflow {
     return tail;
   }
 
-  /** Returns the number of items. */
-  size(queue: string): number {
+  /** Returns the number of items, or if there are more than `most`, a number that is not smaller than that. */
+  size(queue: string, most = Infinity): number {
     let size = 0;
-    for (const page of this.pages(queue)) size += this.#namesIn(queue, page).filter(parseItem).length;
+    for (const { names } of this.#contents(queue)) if ((size += names.length) >= most) break;
     return size;
   }
 
@@ -125,8 +125,8 @@ export class Overflow {
 
   /** Yields all items, the oldest first. */
   *all(queue: string): Generator<ItemFile> {
-    for (const page of [...this.pages(queue)].sort()) {
-      for (const name of this.#namesIn(queue, page).filter(parseItem).sort()) {
+    for (const { page, names } of this.#contents(queue)) {
+      for (const name of names.sort()) {
         yield { path: `${this.#path(queue, page)}/${name}`, name };
       }
     }
@@ -156,10 +156,9 @@ export class Overflow {
 
   #findHead(queue: string): Head | undefined {
     const { directories } = this.#context;
-    for (const page of [...this.pages(queue)].sort().slice(0, EMPTY_PAGES)) {
-      const names = this.#namesIn(queue, page).filter(parseItem).sort();
+    for (const { page, names } of this.#contents(queue)) {
       if (names.length > 0) {
-        const head = { page, names, next: 0 };
+        const head = { page, names: names.sort(), next: 0 };
         this.#heads.set(queue, head);
         return head;
       }
@@ -167,6 +166,16 @@ export class Overflow {
       this.#items.delete(this.#path(queue, page));
     }
     return undefined;
+  }
+
+  /** Yields the pages in order, each with the names of its items, until there are too many without an item. */
+  *#contents(queue: string): Generator<{ readonly page: string; readonly names: string[] }> {
+    let empty = 0;
+    for (const page of [...this.pages(queue)].sort()) {
+      const names = this.#namesIn(queue, page).filter(parseItem);
+      if (names.length === 0 && empty++ >= EMPTY_PAGES) return;
+      yield { page, names };
+    }
   }
 
   #namesIn(queue: string, page: string): readonly string[] {
