@@ -293,6 +293,26 @@ describe("The readers of the wire take linear time", () => {
     }
   });
 
+  it("replies of Redis whose line arrives byte by byte behind a long text, which is not copied for each byte", () => {
+    const { concat } = Buffer;
+    let copied = 0;
+    Buffer.concat = (...args: Parameters<typeof concat>) => {
+      const all = concat(...args);
+      copied += all.length;
+      return all;
+    };
+    try {
+      const received: string[] = [];
+      const parser = new PubSubParser({ message: (_, body) => received.push(body) }, () => {});
+      parser.parse(Buffer.from(`*3\r\n$7\r\nmessage\r\n$100000\r\n${"x".repeat(100_000)}`));
+      for (const byte of `\r\n$${"0".repeat(1_000)}2\r\nab\r\n`) parser.parse(Buffer.from(byte));
+      assertEquals(received, ["ab"]);
+      assert(copied < 1_000_000, `${copied} bytes were copied`);
+    } finally {
+      Buffer.concat = concat;
+    }
+  });
+
   it("replies of Redis, in small chunks", async () => {
     const replies: Record<string, (size: number) => string> = {
       "many elements": (size) => `*${size}\r\n${":1\r\n".repeat(size)}`,

@@ -43,6 +43,24 @@ describe("a hostile Redis server", () => {
     }
   });
 
+  it("cannot make the parser copy a line without an end again and again: it gets whole lines", () => {
+    const stream = Object.assign(new EventEmitter(), { destroy: () => destroyed++ });
+    let destroyed = 0;
+    const received: string[] = [];
+    const errors: string[] = [];
+    stream.on("data", (bytes: Buffer) => received.push(bytes.toString()));
+    guardParser({ stream } as unknown as Parameters<typeof guardParser>[0], (error) => errors.push(String(error)));
+    const line = `-ERR ${"x".repeat(1_000)}\r\n`;
+    for (const text of [":1\r\n+a", ...line.slice(1), ":2\r\n", "$3", "\r\nab", "c\r\n"]) {
+      stream.emit("data", Buffer.from(text));
+    }
+    assertEquals(received.join(""), `:1\r\n+a${line.slice(1)}:2\r\n$3\r\nabc\r\n`);
+    assertEquals(received.length < 10, true, `${received.length} chunks`);
+    assertEquals([errors.length, destroyed], [0, 0]);
+    while (destroyed === 0) stream.emit("data", Buffer.from(`+${"x".repeat(1_000)}`));
+    assertMatch(errors.join(), /a line without an end/);
+  });
+
   it("cannot make the parser reserve memory for nested lists, wherever the chunks end", () => {
     for (const size of [1, 2, 7, NESTED.length]) {
       const stream = Object.assign(new EventEmitter(), { destroy: () => destroyed++ });

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Redis } from "ioredis";
-import type { Buffer } from "node:buffer";
+import { Buffer } from "node:buffer";
 
 /** Parses the next bytes of a stream. */
 export type Parse = (bytes: Buffer) => void;
@@ -14,6 +14,9 @@ export type Parse = (bytes: Buffer) => void;
  * nested. The longest list, for an admin, has an element for each channel of its namespace.
  */
 const MAX_MISSING = 1_048_576;
+
+/** The largest number of bytes of a line whose end has not arrived. Redis sends long texts with a length in front of them. */
+export const MAX_LINE = 65_536;
 
 const [CR, TEXT, LIST, ZERO] = [0x0d, 0x24, 0x2a, 0x30]; // "\r", "$", "*", "0"
 
@@ -32,9 +35,20 @@ export function guardParser(
   const [own] = stream.listeners("data") as Parse[];
   if (!own) return;
   const lengths = new Lengths();
+  let line: Buffer[] = [];
+  let size = 0;
   const parse = wrap((bytes) => {
-    lengths.check(bytes);
-    own(bytes);
+    const end = lengths.check(bytes);
+    if (end > 0) {
+      own(size > 0 ? Buffer.concat([...line, bytes.subarray(0, end)]) : bytes.subarray(0, end));
+      line = [];
+      size = 0;
+    }
+    if (end === bytes.length) return;
+    // ioredis' parser would copy a line again for each chunk of it
+    line.push(Buffer.from(bytes.subarray(end)));
+    size += bytes.length - end;
+    if (size > MAX_LINE) throw new Error("a reply has a line without an end: the connection is out of step");
   });
   stream.off("data", own);
   stream.prependListener("data", (bytes: Buffer) => {
@@ -58,17 +72,20 @@ export class Lengths {
   #skip = 0;
 
   /**
-   * Reads the next bytes of the stream.
+   * Reads the next bytes of the stream. Returns the number of those before a line whose end has not arrived: 0 if an earlier call has read
+   * its beginning.
    *
    * @throws {Error} when lists announce too many elements
    */
-  check(bytes: Uint8Array): void {
+  check(bytes: Uint8Array): number {
     const size = bytes.length;
+    let start = size;
     let at = this.#skip;
     let type = this.#type;
     let length = this.#length;
     let missing = this.#missing;
     while (at < size) {
+      start = type === 0 ? at : 0;
       if (type === 0) {
         type = bytes[at++]!;
         length = 0;
@@ -83,10 +100,12 @@ export class Lengths {
         throw new Error("a reply announces more elements than any reply has: the connection is out of step");
       }
       type = 0;
+      start = size;
     }
     this.#skip = Math.max(0, at - size);
     this.#type = type;
     this.#length = length;
     this.#missing = missing;
+    return start;
   }
 }

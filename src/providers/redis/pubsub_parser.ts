@@ -5,6 +5,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
+import { MAX_LINE } from "./parser_guard.ts";
 import { utf8 } from "../../internal/utf8.ts";
 
 /** Receives the messages. Its callbacks never throw. */
@@ -15,8 +16,6 @@ export interface Listener {
 
 const MESSAGE = "*3\r\n$7\r\nmessage\r\n";
 const PATTERN_MESSAGE = "*4\r\n$8\r\npmessage\r\n";
-/** The largest number of bytes of a line whose end has not arrived. Redis sends long texts with a length in front of them. */
-const MAX_LINE = 65_536;
 /** The number of bytes of a chunk that are converted to text at once. The middle of a long body is never read as text. */
 const WINDOW = 2 * MAX_LINE;
 
@@ -31,6 +30,9 @@ export class PubSubParser {
   #rest: Buffer[] = [];
   #restBytes = 0;
   #needed = 0;
+  /** The number of bytes in `#rest` before a line whose end has not arrived, and whether there is one. */
+  #before = 0;
+  #inLine = false;
   /** The current chunk. `#text` has some of its bytes, from `#start`, as a string with one character for each byte. */
   #chunk: Buffer = Buffer.alloc(0);
   #text = "";
@@ -51,9 +53,10 @@ export class PubSubParser {
   parse(bytes: Buffer): void {
     let chunk = bytes;
     if (this.#restBytes > 0) {
-      this.#rest.push(chunk);
+      const ended = !this.#inLine || endsLine(this.#rest.at(-1)!, chunk);
+      this.#rest.push(ended ? chunk : Buffer.from(chunk)); // few bytes of a line may be a part of a large memory
       this.#restBytes += chunk.length;
-      if (this.#restBytes < this.#needed) return;
+      if (this.#restBytes < this.#needed || (!ended && this.#restBytes - this.#before <= MAX_LINE)) return;
       chunk = Buffer.concat(this.#rest);
       this.#rest = [];
       this.#restBytes = 0;
@@ -100,6 +103,7 @@ export class PubSubParser {
     else if (from > at) this.#head.push(this.#chunk.subarray(at, from));
     this.#rest = [this.#chunk.subarray(from)];
     this.#restBytes = this.#chunk.length - from;
+    this.#before = this.#scanned - from;
     this.#needed -= from;
   }
 
@@ -167,6 +171,7 @@ export class PubSubParser {
       this.#needed = this.#chunk.length + 1;
       const index = this.#see(at);
       const line = this.#text.indexOf("\r\n", index);
+      this.#inLine = line < 0;
       if (line < 0 && this.#text.length - index <= MAX_LINE) return -1;
       const type = this.#text[index];
       const sized = type === "$" || type === "*";
@@ -185,4 +190,9 @@ export class PubSubParser {
       if (open.length === 0) return at;
     }
   }
+}
+
+/** Returns whether the end of a line is in a chunk, or begins in the chunk before it. */
+function endsLine(before: Buffer, chunk: Buffer): boolean {
+  return (before.at(-1) === 0x0d && chunk[0] === 0x0a) || chunk.includes("\r\n");
 }
