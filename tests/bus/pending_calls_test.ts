@@ -189,6 +189,7 @@ describe("the timeout of a call", () => {
       post: sender.post,
       codec: new Codec(),
       recovering: () => false,
+      outage: () => undefined,
     } as unknown as Core;
     const caller = new Caller(core, { exposing: () => undefined } as unknown as Server);
     let error: unknown;

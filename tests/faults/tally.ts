@@ -24,6 +24,10 @@ export class Tally {
   /** Violations of the guarantees. */
   readonly wrong: string[] = [];
   #pending = new Set<number>();
+  /** The messages whose sends rejected. They may arrive all the same, and late. */
+  #rejected = new Set<number>();
+  /** The messages that arrived after a later one, while their sends were pending, and the later one. */
+  #late = new Map<number, number>();
   #promised = new Set<number>();
   #seen = new Set<number>();
 
@@ -34,13 +38,24 @@ export class Tally {
     try {
       await act(n);
       this.promise(n);
+      const after = this.#late.get(n);
+      if (after !== undefined) this.wrong.push(`${n} came after ${after}`);
     } catch (error) {
+      this.#rejected.add(n);
+      if (this.#rejected.size > WINDOW) this.#rejected.delete(this.#rejected.values().next().value!);
       const code = error instanceof BusError ? error.code : String(error);
       this.failed.set(code, (this.failed.get(code) ?? 0) + 1);
       if (!this.allowed.has(code)) this.wrong.push(`${n} failed with ${error}`);
     } finally {
       this.#pending.delete(n);
+      this.#late.delete(n);
     }
+  }
+
+  /** Records that a message arrived after a later one. That is wrong if it is accepted. */
+  late(n: number, after: number): void {
+    if (this.#pending.has(n)) this.#late.set(n, after);
+    else if (!this.#rejected.has(n)) this.wrong.push(`${n} came after ${after}`);
   }
 
   /** Records that a message was accepted. */

@@ -98,8 +98,9 @@ export class Traffic {
       if (n === MARK) return void (this.#marked = true);
       const fresh = events.see(n);
       if (this.provider.features.ordered) {
-        if (!fresh || n < this.#last) events.wrong.push(`${n} came after ${this.#last}`);
-        this.#last = n;
+        if (!fresh) events.wrong.push(`${n} came again, after ${this.#last}`);
+        else if (n < this.#last) events.late(n, this.#last);
+        this.#last = Math.max(n, this.#last);
         holes.events.see(n);
       }
       if (this.slow > 0) await pause(this.slow);
