@@ -127,9 +127,10 @@ function read(args: readonly string[]): { flags: Map<string, string>; filters: s
   return { flags, filters: args.filter((arg) => !arg.startsWith("--")) };
 }
 
-/** Keeps one core busy until it is killed. */
+/** Keeps one core busy until it is killed, or this process has ended. */
 function spin(): Deno.ChildProcess {
-  return new Deno.Command(Deno.execPath(), { args: ["eval", "for (;;);"], stdin: "null" }).spawn();
+  const code = "const parent = Deno.ppid; while (Deno.ppid === parent);";
+  return new Deno.Command(Deno.execPath(), { args: ["eval", code], stdin: "null" }).spawn();
 }
 
 /** Returns a run of each file under each runtime, the longest deadlines first. */

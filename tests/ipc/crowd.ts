@@ -145,24 +145,27 @@ const doing: Record<string, () => Promise<unknown>> = {
   async putTimes() {
     const bus = await Bus.open(ipc(), { namespace });
     for (let i = 0; i < first; i++) {
-      await queue(bus, i).put(Date.now());
+      await Promise.all([queue(bus, i).put(Date.now()), bus.publish(Date.now(), "beat")]);
       await pause(20);
     }
     await bus.close();
   },
 
-  /** Gets that wait, one on each queue. */
+  /** Gets that wait, one on each queue. The machine may be busy, so they are compared with events, which always wake a bus at once. */
   async gets() {
     const bus = await Bus.open(ipc(), { namespace });
+    const beats: number[] = [];
+    await bus.subscribe<number>("beat", (sent) => void beats.push(Date.now() - sent)).ready;
     const late = Array.from({ length: first }, (_, i) => queue(bus, i).get().then((item) => Date.now() - item));
     await pause(2_000); // from now on a bus checks rarely
     const member = new Member("putTimes", first);
-    const times = (await Promise.all(late)).sort((a, b) => a - b);
+    const times = await Promise.all(late);
     await member.exited;
+    await until("all events are received", () => beats.length === first, 10_000);
     await each(first, (i) => queue(bus, i).free());
     await bus.close();
-    const median = times[Math.floor(first / 2)]!;
-    return { prompt: median < 100 || `${times}` };
+    const median = (all: number[]) => all.sort((a, b) => a - b)[Math.floor(first / 2)]!;
+    return { prompt: median(times) < 100 + 2 * median(beats) || `${times}, events ${beats}` };
   },
 
   async pair() {
