@@ -107,7 +107,8 @@ export class Engine implements Core {
     this.sendTimeout = sendTimeout;
     this.codec = new Codec(types, maxReceive);
     const dropped = () => this.caller.dropped();
-    this.decodings = new Decodings({ codec: this.codec, report: (...args) => this.report(...args), dropped });
+    const full = () => this.server.load.full !== undefined;
+    this.decodings = new Decodings({ codec: this.codec, report: (...args) => this.report(...args), full, dropped });
     this.telemetry = new Telemetry(namespace, provider.name, log);
     this.exposeErrors = exposeErrors;
     this.authorize = authorize;

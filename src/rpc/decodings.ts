@@ -9,6 +9,7 @@ import { BusError, ValidationError } from "../errors.ts";
 import { PendingWork } from "../internal/pending_work.ts";
 import { isA } from "../internal/thrown.ts";
 import { Load } from "./load.ts";
+import { REQUEST } from "./wire.ts";
 
 /**
  * Receives a decoded body, and the bytes that its types take (`Codec.typed`). If the body could not be read, it receives the parts that could
@@ -26,6 +27,8 @@ export type Begin = (outline: Decoded) => (() => void) | undefined;
 interface DecodingsContext {
   readonly codec: Codec;
   readonly report: (error: unknown, name: string, rejected?: boolean) => void;
+  /** Returns whether requests are refused because the server is at a limit. */
+  readonly full: () => boolean;
   /** Called when messages are decoded again after some were dropped. */
   readonly dropped: () => void;
 }
@@ -36,6 +39,8 @@ export class Decodings extends PendingWork {
   /** The messages that asynchronous schemas validate, before the limit of running calls can count them. */
   #load = new Load();
   #dropping = false;
+  /** Whether a body with this tag needs no types: that of a request that will be refused. */
+  readonly #raw = (tag: string) => tag === REQUEST && this.#context.full();
 
   /** Creates a decoder without running work. */
   constructor(context: DecodingsContext) {
@@ -58,7 +63,7 @@ export class Decodings extends PendingWork {
     };
     try {
       const { codec } = this.#context;
-      const decoded = codec.decode(body);
+      const decoded = codec.decode(body, this.#raw);
       const { typed } = codec;
       if (!(decoded instanceof Promise)) {
         accept(decoded, typed);
@@ -73,7 +78,7 @@ export class Decodings extends PendingWork {
         end?.();
       };
       void this.track(
-        decoded.then((decoded) => accept(decoded, typed)).catch((error) => void fail(error)).finally(ended),
+        decoded.finally(ended).then((decoded) => accept(decoded, typed)).catch((error) => void fail(error)),
       );
       return true;
     } catch (error) {

@@ -43,6 +43,8 @@ interface Exposed {
 export class Server {
   /** The streams that this bus serves. */
   readonly streams: ServedStreams;
+  /** The calls whose functions run or wait. Further ones than it accepts are refused as "busy". */
+  readonly load: Load = new Load();
   #core: Core;
   #callerOf: (id: string) => Work | undefined;
   #exposed = new Map<string, Exposed>();
@@ -60,8 +62,6 @@ export class Server {
   #large: LargeAnswers;
   /** The replies that are being sent: refusals, and answers that are retried after their call has ended. */
   #replies = new PendingWork();
-  /** The calls whose functions run or wait. Further ones than it accepts are refused as "busy". */
-  #load = new Load();
   #abandoned = new AbortController();
 
   /** Creates the server of a bus. `callerOf` returns the handler of this bus that waits for the call with an id, if any. */
@@ -147,7 +147,7 @@ export class Server {
 
   /**
    * Handles a request whose arguments an asynchronous schema is about to validate, so that a server that closes meanwhile does not count
-   * as gone. Returns the function to call when the request has been handled; undefined if the same request is being validated already.
+   * as gone. Returns the function to call before the request is handled; undefined if the same request is being validated already.
    */
   validating(value: unknown): (() => void) | undefined {
     const request = readRequest(value);
@@ -171,7 +171,7 @@ export class Server {
     if (call?.offer) return lateRequest(fn, call.deadline) ? undefined : this.#offer(request); // the call is refused
     if (call) {
       if (call.joins) this.#core.joins(call.inbox);
-      if (this.#running.has(call.id)) return this.#reply(request, "running");
+      if (this.#running.has(call.id) || this.#validating.has(call.id)) return this.#reply(request, "running");
       const answer = this.#large.text(call.id) ?? this.#served.answer(call.id, call.age ?? 0);
       const late = lateRequest(fn, call.deadline, signed);
       if (answer === undefined || (answer !== false && late)) return this.#reply(request, "forgotten");
@@ -188,13 +188,13 @@ export class Server {
       this.#served.add(call.id);
     }
     if (!exposed || this.#core.closing.aborted) return this.#refuse(request, "gone");
-    const { full } = this.#load;
+    const { full } = this.load;
     if (full) {
       const text = `Cannot serve more than ${full} at once: further ones are refused`;
-      if (this.#load.refuse()) this.#core.report(new BusError("busy", text), fn);
+      if (this.load.refuse()) this.#core.report(new BusError("busy", text), fn);
       return this.#refuse(request, "busy");
     }
-    this.#load.add(bytes);
+    this.load.add(bytes);
     const work = new ServedCall(this.#core, request, this.#abandoned.signal, call && this.#callerOf(call.id));
     const error = unreadable && errorAnswer(fn, unreadable, this.#core.exposeErrors, true);
     void work.run(() => this.#serve(work, exposed, bytes, error));
@@ -229,7 +229,7 @@ export class Server {
     if (call) this.#running.set(call.id, work);
     const answer = await this.#outcome(work, exposed, error);
     // an answer that its caller does not take must not keep others from being served, and must not keep the arguments
-    this.#load.remove(bytes);
+    this.load.remove(bytes);
     work.forgetArguments();
     if (!answer) return this.#passOver(work);
     if (!call) return await this.#undelivered.answerPymq(work.request, answer);

@@ -28,6 +28,7 @@ describe("Decodings", () => {
     const decodings = new Decodings({
       codec: new Codec([Order]),
       report: (error, name) => reports.push(`${name}: ${textOf(error)}`),
+      full: () => false,
       dropped: () => dropped++,
     });
     const decode = (body: string) => decodings.decode(body, "orders", () => read++, () => () => ended++);
@@ -54,7 +55,12 @@ describe("Decodings", () => {
       };
     }
     let [read, dropped] = [0, 0];
-    const decodings = new Decodings({ codec: new Codec([Order]), report: () => {}, dropped: () => dropped++ });
+    const decodings = new Decodings({
+      codec: new Codec([Order]),
+      report: () => {},
+      full: () => false,
+      dropped: () => dropped++,
+    });
     const decode = (body: string) => decodings.decode(body, "orders", () => read++, () => undefined);
     const body = `{"__type":"shop.Order","text":"${"x".repeat(16 * 2 ** 20)}"}`;
     for (let i = 0; i < 20; i++) decode(body);

@@ -113,6 +113,24 @@ describe("Server", () => {
     await server.stop();
   });
 
+  it("refuses no repeated request of a call whose arguments are being validated, because the call may still run", async () => {
+    const { server, expose, request, answers, idle } = serve();
+    let runs = 0;
+    await expose(() => void runs++);
+    const id = crypto.randomUUID();
+    const validated = server.validating(["fn", "", [], {}, { id, inbox: "caller", deadline: Date.now() + 60_000 }])!;
+    server.load.add(Infinity);
+    request(id, 1, 2_000);
+    await idle();
+    assertEquals(answers.map(({ refused }) => refused), ["running"]);
+    server.load.remove(Infinity);
+    validated();
+    request(id, 1);
+    await idle();
+    assertEquals([runs, answers.length], [1, 2]);
+    await server.stop();
+  });
+
   it("does not answer a call whose caller has given up", async () => {
     const { server, expose, request, answers, idle } = serve();
     const gate = Promise.withResolvers<void>();
