@@ -29,7 +29,7 @@ export type ErrorCode =
   | "unavailable"
   /** The transport refused the credentials, or they lack a permission. */
   | "denied"
-  /** The message is larger than the transport or tsmq allows. */
+  /** A message, or the answers to a multi-call, are larger than the transport or tsmq allows. */
   | "too_large"
   /** The transport or tsmq failed for a reason that has no other code. */
   | "internal"

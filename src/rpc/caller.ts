@@ -26,12 +26,13 @@ import { Call } from "./call.ts";
 import { CalledStreams } from "./called_stream.ts";
 import { Directory } from "./directory.ts";
 import { argumentsOf, remoteError } from "./error_answer.ts";
-import { multiCall, type MultiCallParts } from "./multi_call.ts";
+import { MAX_HELD, multiCall, type MultiCallParts } from "./multi_call.ts";
 import { PendingCalls, RECOVERY } from "./pending_calls.ts";
 import type { Procedure, RpcResponse } from "./procedure.ts";
 import { Proofs } from "./proofs.ts";
 import { PymqCaller } from "./pymq.ts";
 import type { Server } from "./server.ts";
+import { Sizes } from "./sizes.ts";
 import { type Answer, denial, outcomeForgotten, serverGone } from "./wire.ts";
 
 /** The options of one call. */
@@ -73,7 +74,8 @@ export class Caller {
     this.#directory = new Directory(core.sender, this.#proofs);
     this.#pending = new PendingCalls(core, this.#directory);
     this.#pymq = new PymqCaller(core, this.#pending);
-    this.#multi = { core, directory: this.#directory, pending: this.#pending, pymq: this.#pymq };
+    const held = new Sizes(...MAX_HELD);
+    this.#multi = { core, directory: this.#directory, pending: this.#pending, pymq: this.#pymq, held };
   }
 
   /** The number of calls that wait for answers. */
@@ -107,9 +109,9 @@ export class Caller {
     this.#pending.dropped();
   }
 
-  /** Passes an answer from the inbox to its call. Returns false if no call waits for it. */
-  handleAnswer(value: unknown, unreadable?: ValidationError): boolean {
-    return this.#proofs?.handleAnswer(value) || this.#pending.handleAnswer(value, unreadable);
+  /** Passes an answer from the inbox to its call. `held` returns the bytes that it takes. Returns false if no call waits for it. */
+  handleAnswer(value: unknown, held: () => number, unreadable?: ValidationError): boolean {
+    return this.#proofs?.handleAnswer(value) || this.#pending.handleAnswer(value, held, unreadable);
   }
 
   /** Makes a call within a trace, if traces are recorded. `call` receives the options with the trace in their headers. */

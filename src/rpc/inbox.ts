@@ -63,7 +63,7 @@ export class Inbox {
     return this.#bus.decodings.decode(body, "", ({ value, type }, typed, unreadable) => {
       const fault = signed && untimely(type, signed);
       if (fault) report(fault, "", true);
-      else if (type === ANSWER) caller.handleAnswer(value, unreadable);
+      else if (type === ANSWER) caller.handleAnswer(value, () => heldBytes(body, typed), unreadable);
       else if (answersOnly) report(unknownMessage(), "", true);
       else if (type === REQUEST) {
         this.#encryptAnswers(value, signed);

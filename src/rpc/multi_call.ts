@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { heldBytes } from "../codec/held_bytes.ts";
 import type { Core } from "../core.ts";
 import { after, backoff, pause, RETRY } from "../internal/time.ts";
 import { type BusError, RpcError, TimeoutError } from "../errors.ts";
@@ -10,10 +11,13 @@ import type { Call } from "./call.ts";
 import { type Directory, MAX_SERVERS } from "./directory.ts";
 import { type PendingCalls, RECOVERY } from "./pending_calls.ts";
 import type { PymqCaller } from "./pymq.ts";
+import type { Sizes } from "./sizes.ts";
 import { type Answer, denial, outcomeForgotten, serverGone } from "./wire.ts";
 
 /** Milliseconds that a multi-call waits after each answer for servers that are not registered. */
 const GRACE = 500;
+/** The number of bytes of the answers (`heldBytes`) from which a multi-call fails: of its own, and of those of all multi-calls of the bus. */
+export const MAX_HELD = [256 * 1024 * 1024, 512 * 1024 * 1024] as const;
 
 /** The parts of a bus that multi-calls use. */
 export interface MultiCallParts {
@@ -21,6 +25,8 @@ export interface MultiCallParts {
   readonly directory: Directory;
   readonly pending: PendingCalls;
   readonly pymq: PymqCaller;
+  /** The bytes of the answers that the running multi-calls have received. */
+  readonly held: Sizes;
 }
 
 /**
@@ -29,7 +35,7 @@ export interface MultiCallParts {
  * too, so it waits for them until the deadline. Those that do not answer are not counted as servers for a while.
  */
 export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Answer | BusError)[]> {
-  const { core, directory, pending, pymq } = parts;
+  const { core, directory, pending, pymq, held } = parts;
   const { link, sender, envelopes, codec } = core;
   const { replies } = sender;
   const { fn } = call;
@@ -50,7 +56,8 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
   const queue = replies && strangers > 0 && !envelopes.signed ? await pymq.open(call) : undefined;
 
   const answers: (Answer | BusError)[] = [];
-  const { promise: done, resolve: finish } = Promise.withResolvers<void>();
+  const { promise: done, resolve: finish, reject: fail } = Promise.withResolvers<void>();
+  done.catch(() => {}); // it may fail before it is awaited
   const known = new Set(servers);
   const missing = new Map(servers.map((server) => [server, 0]));
   /** The servers that have answered, refused, or were lost. */
@@ -79,8 +86,25 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
     if (all && started.every((server) => settled.has(server))) return finish();
     if (all || answers.length > 0) grace = setTimeout(finish, GRACE);
   };
-  const settle = (server: string, result: Answer | BusError | undefined) => {
-    if (settled.has(server)) return; // the request was sent again
+  let [taken, bytes] = [0, 0];
+  /** Counts an answer. Returns false if there are too many: anybody who has received the request can answer under any number of names. */
+  const accepts = (size: number) => {
+    if (call.over) return false;
+    held.add(call.id, size);
+    bytes += size;
+    if (++taken <= MAX_SERVERS && held.accepts(call.id)) return true;
+    const why = taken > MAX_SERVERS
+      ? `more than ${MAX_SERVERS} answers have arrived`
+      : `the answers take more than ${MAX_HELD[0]} bytes, or those to all such calls more than ${MAX_HELD[1]}`;
+    fail(new RpcError("too_large", `Cannot call "${fn}" on all its servers: ${why}`));
+    pending.cancel(call);
+    pending.delete(call); // at once, because many more answers may follow in this turn
+    answers.length = 0;
+    return false;
+  };
+  call.cleanups.push(() => held.add(call.id, -bytes));
+  const settle = (server: string, result: Answer | BusError | undefined, size = () => heldBytes(server)) => {
+    if (settled.has(server) || !accepts(size())) return; // the request was sent again, or too many answer it
     settled.add(server);
     missing.delete(server);
     if (result) answers.push(result);
@@ -99,9 +123,9 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
     call,
     channel: queue?.name ?? "",
     servers: missing,
-    answer: (answer, server) => {
+    answer: (answer, server, size) => {
       const refused = answer.call?.refused;
-      settle(server, refused ? denial(fn, refused) : answer);
+      settle(server, refused ? denial(fn, refused) : answer, size);
     },
     lost: (server, forgotten) => settle(server, (forgotten ? outcomeForgotten : serverGone)(fn, "a server")),
     // if the transport does not count subscribers, a server that closed may have ended before the request was published
@@ -134,7 +158,8 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
   // all subscribers that the request did not reach may have been registered servers
   const changed = gone.length > 0 || reached < Math.max(servers.length, subscribers ?? 0);
   queue?.expect(changed ? Math.min(strangers, reached) : others());
-  queue?.read((answer) => {
+  queue?.read((answer, size) => {
+    if (!accepts(size())) return;
     unregistered++;
     if (answer) answers.push(answer);
     judge();

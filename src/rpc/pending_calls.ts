@@ -25,8 +25,8 @@ export interface PendingCall {
   readonly channel: string;
   /** The servers that should answer, each with the number of consecutive checks that have missed it. */
   readonly servers: Map<string, number>;
-  /** Called with each answer. */
-  answer(answer: Answer, server: string): void;
+  /** Called with each answer. `held` returns the bytes that it takes (`heldBytes`). */
+  answer(answer: Answer, server: string, held: () => number): void;
   /** Called when a server has the function and did not run the request. */
   offered?(server: string): void;
   /** Called when a server is gone, or has `forgotten` the call. The server may have served it. */
@@ -80,8 +80,11 @@ export class PendingCalls {
     for (const { call } of this.#calls.values()) call.repeatAt = 0;
   }
 
-  /** Passes an answer to its call. Returns false if no call waits for it. An `unreadable` answer is an error. */
-  handleAnswer(value: unknown, unreadable?: ValidationError): boolean {
+  /**
+   * Passes an answer to its call. `held` returns the bytes that it takes. Returns false if no call waits for it. An `unreadable` answer is
+   * an error.
+   */
+  handleAnswer(value: unknown, held: () => number, unreadable?: ValidationError): boolean {
     const answer = readAnswer(value, unreadable);
     const pending = answer?.call && this.#calls.get(answer.call.id);
     if (!answer || !pending) return false;
@@ -92,7 +95,7 @@ export class PendingCalls {
       if (pending.servers.has(server)) pending.servers.set(server, 0);
     } else if (refused === "forgotten") pending.lost(server, true);
     else if (refused === "here") pending.offered?.(server);
-    else pending.answer(answer, server);
+    else pending.answer(answer, server, held);
     return true;
   }
 

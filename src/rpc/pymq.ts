@@ -4,11 +4,12 @@
  *
  * @module
  */
+import { heldBytes } from "../codec/held_bytes.ts";
 import type { Core } from "../core.ts";
 import { type BusError, NoSuchRemoteError, RpcError } from "../errors.ts";
 import { ExpiringMap } from "../internal/caches.ts";
 import type { Call } from "./call.ts";
-import { SERVERS_TTL } from "./directory.ts";
+import { MAX_SERVERS, SERVERS_TTL } from "./directory.ts";
 import { errorAnswer } from "./error_answer.ts";
 import type { PendingCalls } from "./pending_calls.ts";
 import { type Answer, denial, readAnswer, type Request, serverGone, writeAnswer } from "./wire.ts";
@@ -82,6 +83,13 @@ export class PymqCaller {
       if (offers.size > 0) resolve([...offers]);
       else reject(denied ?? new NoSuchRemoteError(fn, namespace));
     };
+    const hear = (server: string) => {
+      spoken.add(server);
+      if (spoken.size <= MAX_SERVERS) return judge();
+      // anybody who has received the request can refuse it under any number of names
+      reject(new RpcError("too_large", `Cannot call "${fn}": more than ${MAX_SERVERS} servers have refused it`));
+      this.#pending.delete(call);
+    };
     this.#pending.add({
       call,
       channel: queue?.name ?? "",
@@ -90,20 +98,18 @@ export class PymqCaller {
         const refused = answer.call?.refused;
         if (!refused) return resolve(answer); // the server has a version of tsmq without offers, and has run the call
         denied ??= denial(fn, refused);
-        spoken.add(server);
-        judge();
+        hear(server);
       },
       offered: (server) => {
-        spoken.add(server);
         offers.add(server);
         if (signed) resolve([server]);
-        judge();
+        hear(server);
       },
       lost: () => {}, // the call waits for no particular server
     });
     const malformed = new RpcError("internal", `Cannot call "${fn}": the answer is malformed`);
     // the queue is read before the request leaves, so that no answer is missed
-    queue?.read((answer, error = malformed) => answer ? resolve(answer) : reject(error)).catch(reject);
+    queue?.read((answer, _, error = malformed) => answer ? resolve(answer) : reject(error)).catch(reject);
 
     const count = () => replies.candidates(fn).catch(() => undefined);
     const request = codec.sendable(call.offer(inbox, queue?.name ?? ""));
@@ -178,17 +184,22 @@ export class AnswerQueue {
     this.#known = true;
   }
 
-  /** Reads answers until all have arrived or the queue is removed. An answer that cannot be read is undefined, with its error, if any. */
-  async read(take: (answer: Answer | undefined, error?: unknown) => void): Promise<void> {
+  /**
+   * Reads answers until all have arrived or the queue is removed. An answer that cannot be read is undefined, with its error, if any. `held`
+   * returns the bytes that it takes.
+   */
+  async read(take: (answer: Answer | undefined, held: () => number, error?: unknown) => void): Promise<void> {
     const { link, codec } = this.#core;
     const { signal } = this.#removed;
     while (!(this.#known && this.#awaited <= 0) && !signal.aborted) {
       for (const { body } of await link.receive(this.name, { max: 64, wait: Infinity, signal })) {
         this.#awaited--;
         try {
-          take(readAnswer((await codec.decode(body)).value));
+          const decoded = codec.decode(body);
+          const { typed } = codec;
+          take(readAnswer((await decoded).value), () => heldBytes(body, typed));
         } catch (error) {
-          take(undefined, error);
+          take(undefined, () => 0, error);
         }
       }
     }

@@ -1,6 +1,7 @@
 /**
  * The number of characters that a server holds for its callers, with a limit for each caller, so that one that does not read does not affect
- * the others, and a limit for all of them, because requests can name any number of callers.
+ * the others, and a limit for all of them, because requests can name any number of callers. In the same way, the number of bytes that a
+ * caller holds for its multi-calls.
  *
  * @module
  */

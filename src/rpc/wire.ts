@@ -139,9 +139,7 @@ export function readAnswer(value: unknown, unreadable?: ValidationError): Answer
   if (!Array.isArray(value)) return undefined;
   const [fn, result, resultType, isError, call] = value;
   if (typeof fn !== "string") return undefined;
-  if (call !== undefined && !(isRecord(call) && typeof call.id === "string" && typeof call.server === "string")) {
-    return undefined;
-  }
+  if (call !== undefined && !(isRecord(call) && typeof call.id === "string" && isInbox(call.server))) return undefined;
   if (unreadable) {
     const { name, message } = unreadable;
     return { fn, result: [message], resultType: name, isError: true, call: call as Answer["call"] };
@@ -205,12 +203,16 @@ export function writeCancel(id: string): string {
 
 function isCall(value: unknown): value is NonNullable<Request["call"]> {
   return isRecord(value) && typeof value.id === "string" && value.id.length <= MAX_ID && !PREDICTABLE.test(value.id) &&
-    typeof value.inbox === "string" && value.inbox.length <= MAX_INBOX && Number.isFinite(value.deadline) &&
+    isInbox(value.inbox) && Number.isFinite(value.deadline) &&
     (value.offer === undefined || value.offer === true) && (value.stream === undefined || value.stream === true) &&
     (value.confirms === undefined || value.confirms === true) &&
     (value.joins === undefined || value.joins === true) &&
     (value.attempt === undefined || typeof value.attempt === "number") &&
     (value.age === undefined || typeof value.age === "number");
+}
+
+function isInbox(value: unknown): value is string {
+  return typeof value === "string" && value.length <= MAX_INBOX;
 }
 
 /** Returns the known fields of a call: a server holds them until it has sent the answer. Versions without headers have a trace in their place. */

@@ -41,7 +41,7 @@ async function full(options: BusOptions = {}) {
     };
   }
   const provider = memory();
-  const all = { namespace: fresh(), timeout: 60_000, types: [Mark, Slow] };
+  const all = { namespace: fresh(), timeout: 600_000, types: [Mark, Slow] };
   const server = await Bus.open(provider, { ...all, ...options, encrypt: false });
   const caller = await Bus.open(provider, { ...all, ...options });
   const errors: BusError[] = [];
@@ -58,7 +58,7 @@ async function full(options: BusOptions = {}) {
   const abort = new AbortController();
   const calls = [caller.stub("fn", { signal: abort.signal })("cancelled").catch(() => {})];
   for (let i = 1; i < LIMIT; i++) calls.push(caller.stub("fn")("waits"));
-  await until("all run", () => running === LIMIT);
+  await until("all run", () => running === LIMIT, 120_000);
   return {
     fn: caller.stub("fn"),
     values: () => [new Mark(), new Slow()],

@@ -3,7 +3,7 @@ import { describe, it } from "@std/testing/bdd";
 import { Codec } from "../../src/codec/codec.ts";
 import { UNSIGNED } from "../../src/codec/envelope.ts";
 import type { Core } from "../../src/core.ts";
-import { ClosedError, ProviderError } from "../../src/errors.ts";
+import { ClosedError, ProviderError, RpcError } from "../../src/errors.ts";
 import type { Sender } from "../../src/provider/provider.ts";
 import { Caller } from "../../src/rpc/caller.ts";
 import type { Server } from "../../src/rpc/server.ts";
@@ -72,18 +72,22 @@ class Scripted {
   /** Returns the request after it was published. */
   async request(): Promise<string> {
     await until("the request is published", () => this.published.length > 0);
-    return this.published[0]!;
+    return this.published.at(-1)!;
   }
 
-  /** A server of tsmq answers the published request with its name, or refuses it. */
-  async reply(server: string, refused?: Refusal): Promise<void> {
+  /** A server of tsmq answers the published request with its name, or refuses it. Its answer takes a number of bytes. */
+  async reply(server: string, refused?: Refusal, bytes = 100): Promise<void> {
     const [id] = /[0-9a-f-]{36}(?=","inbox")/.exec(await this.request())!;
-    this.caller.handleAnswer(["fn", server, "str", refused !== undefined, { id, server, refused, attempt: 1 }]);
+    this.caller.handleAnswer(
+      ["fn", server, "str", refused !== undefined, { id, server, refused, attempt: 1 }],
+      () => bytes,
+    );
   }
 
-  /** A server of PyMQ answers. */
-  pymqAnswers(): void {
-    this.#answers.resolve([{ body: '{"__obj":["fn","PyMQ","str",false],"__type":"pymq.core.RpcResponse"}' }]);
+  /** Servers of PyMQ answer. */
+  pymqAnswers(count = 1): void {
+    const body = '{"__obj":["fn","PyMQ","str",false],"__type":"pymq.core.RpcResponse"}';
+    this.#answers.resolve(Array(count).fill({ body }));
   }
 
   async multi(): Promise<unknown[]> {
@@ -147,7 +151,73 @@ describe("a multi-call", () => {
   });
 });
 
+describe("a multi-call that gets many answers", () => {
+  const MIB = 2 ** 20;
+  const tooLarge = (results: Promise<unknown>, why: string) =>
+    assertRejects(() => within("the error", results), RpcError, why);
+
+  it("has one outcome for each of 10,000 servers", async () => {
+    const servers = Array.from({ length: 10_000 }, (_, i) => `server ${i}`);
+    using transport = new Scripted({ servers: [servers], candidates: [10_000], reached: 10_000 });
+    const results = transport.multi();
+    for (const server of servers) await transport.reply(server);
+    assertEquals(await within("the results", results), servers.sort());
+  });
+
+  for (const refused of [undefined, "busy", "gone", "forgotten"] as const) {
+    it(`fails if there are more, under whatever names, and cancels the call: ${refused ?? "answers"}`, async () => {
+      using transport = new Scripted({ servers: [["one"]], candidates: [1], reached: 1 });
+      const results = transport.multi();
+      const error = tooLarge(results, "more than 10000 answers have arrived");
+      for (let i = 0; i <= 10_000; i++) await transport.reply(`server ${i}`, refused);
+      assertEquals(transport.caller.pending, 0);
+      await error;
+      assertEquals(transport.posts.map(({ server, text }) => [server, text.includes("tsmq:cancel")]), [["one", true]]);
+    });
+  }
+
+  it("fails if PyMQ's queue contains more", async () => {
+    using transport = new Scripted({ servers: [[]], candidates: [20_000], reached: 20_000 });
+    const results = transport.multi();
+    transport.pymqAnswers(10_001);
+    await tooLarge(results, "more than 10000 answers have arrived");
+  });
+
+  it("fails if they take more than 256 MiB, or those to all running multi-calls 512 MiB", async () => {
+    using transport = new Scripted({ servers: [["one"]], candidates: [1], reached: 1 });
+    /** Begins a call and answers it with 256 MiB. */
+    const begin = async () => {
+      const { length } = transport.published;
+      const results = transport.multi();
+      results.catch(() => {});
+      await until("the request is published", () => transport.published.length > length);
+      for (const server of ["two", "three"]) await transport.reply(server, undefined, 128 * MIB);
+      return { results };
+    };
+    for (let i = 0; i < 3; i++) {
+      const { results } = await begin();
+      await transport.reply("one", undefined, 0);
+      assertEquals(await within("the results", results), ["one", "three", "two"]);
+    }
+    const { results } = await begin();
+    await transport.reply("four", undefined, 1);
+    await tooLarge(results, "the answers take more than 268435456 bytes");
+    const running = [await begin(), await begin()];
+    await tooLarge((await begin()).results, "536870912");
+    transport.caller.close(new ClosedError());
+    for (const { results } of running) await assertRejects(() => results, ClosedError);
+  });
+});
+
 describe("a call without a registered server, whose subscribers change", () => {
+  it("fails if more than 10,000 names refuse it", async () => {
+    using transport = new Scripted({ servers: [[]], candidates: [20_000], reached: 20_000 });
+    const answer = transport.single();
+    const error = assertRejects(() => within("the error", answer), RpcError, "more than 10000 servers have refused it");
+    for (let i = 0; i <= 10_000; i++) await transport.reply(`server ${i}`, "gone");
+    await error;
+  });
+
   it("does not run on a server of tsmq too if a server of PyMQ has left", async () => {
     using transport = new Scripted({ servers: [[]], candidates: [2, 2, 1], reached: 2 });
     const answer = transport.single();

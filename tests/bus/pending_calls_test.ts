@@ -164,7 +164,7 @@ describe("a check of pending calls that takes long", () => {
     const call = caller.single("fn", [], { timeout: 60_000 }).catch(() => {});
     await until("the registry is read", () => looks.length > 0);
     const [server] = posts;
-    caller.handleAnswer(["fn", null, "NoneType", true, { id, server, refused: "gone", attempt: 1 }]);
+    caller.handleAnswer(["fn", null, "NoneType", true, { id, server, refused: "gone", attempt: 1 }], () => 100);
     await until("the call moves on", () => posts.length === 2);
     looks[0]!.resolve([{ inbox: posts[1]!, listening: true }]);
     await pause(50);

@@ -1,8 +1,8 @@
 /** Values that take far more memory than their texts count with it for the limits of what a bus holds. */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import process from "node:process";
-import { Bus, memory, type StandardSchemaV1 } from "../../mod.ts";
+import { Bus, memory, RpcError, type StandardSchemaV1 } from "../../mod.ts";
 import { Codec } from "../../src/codec/codec.ts";
 import { heldBytes } from "../../src/codec/held_bytes.ts";
 import { writeMarks } from "../../src/codec/marks.ts";
@@ -151,6 +151,20 @@ describe("messages of about 1 MB of small values", () => {
     assert(validated >= 4 && validated <= 7, `${validated} calls were read`);
     gate.resolve();
     await settled;
+  });
+
+  it("as results of a multi-call: it fails when they take more than 256 MiB", async () => {
+    const provider = memory();
+    const namespace = fresh();
+    await using one = await Bus.open(provider, { namespace });
+    await using two = await Bus.open(provider, { namespace });
+    await using three = await Bus.open(provider, { namespace });
+    for (const [i, bus] of [one, two, three].entries()) {
+      await bus.expose("sets", (count: number) => i < count ? sets : "small");
+    }
+    const all = one.stub("sets", { multi: true });
+    assertEquals((await all(2)).map(({ status }) => status), Array(3).fill("fulfilled"));
+    await assertRejects(() => all(3), RpcError, "the answers take more than 268435456 bytes");
   });
 
   it("as events: those that wait for a handler take a limited amount of memory, and all arrive in order", async () => {
