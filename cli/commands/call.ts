@@ -1,5 +1,6 @@
 import { buildCommand } from "@stricli/core";
-import { ValidationError } from "../../src/errors.ts";
+import { RpcError, ValidationError } from "../../src/errors.ts";
+import { isA } from "../../src/internal/thrown.ts";
 import type { Bus } from "../../mod.ts";
 import { fromJson, line, lines, print, toJson, values } from "../io.ts";
 import { BUS_FLAGS, type BusFlags, number, URL_ARGUMENT, withBus } from "../session.ts";
@@ -36,26 +37,42 @@ async function printStream(bus: Bus, name: string, args: readonly unknown[], opt
   }
 }
 
+/** Returns the error of a call in the words of this command, which has a flag in place of two functions. */
+function inFlags(error: unknown): unknown {
+  if (!isA(error, RpcError)) return error;
+  const text = error.message.replace(
+    " through a stub: its result is a stream; use stream()",
+    ": its result is a stream; pass --stream",
+  )
+    .replace("; use stub()", "; leave out --stream");
+  return text === error.message ? error : new RpcError(error.code, text);
+}
+
+/** Makes one call, and prints its results. */
+async function callOnce(
+  bus: Bus,
+  flags: Flags,
+  name: string,
+  args: readonly unknown[],
+  options: CallOptions,
+): Promise<void> {
+  if (flags.stream) return await printStream(bus, name, args, options);
+  if (!flags.multi) return await print(toJson(await bus.stub(name, options)(...args)));
+  for (const result of await bus.stub(name, { ...options, multi: true })(...args)) {
+    const { status } = result;
+    const value = status === "fulfilled" ? toJson(result.value) : undefined;
+    const reason = status === "rejected" ? JSON.stringify(result.reason.message) : undefined;
+    await print(line({ status: JSON.stringify(status), value, reason }));
+  }
+}
+
 /** The command `tsmq call`. */
 export const command = buildCommand({
   func: (flags: Flags, url: string, name: string, ...args: string[]) =>
     withBus(url, flags, async (bus, signal) => {
       const options = { timeout: flags.timeout, signal };
       for await (const list of calls(flags, args, signal)) {
-        if (flags.stream) {
-          await printStream(bus, name, list, options);
-          continue;
-        }
-        if (!flags.multi) {
-          await print(toJson(await bus.stub(name, options)(...list)));
-          continue;
-        }
-        for (const result of await bus.stub(name, { ...options, multi: true })(...list)) {
-          const { status } = result;
-          const value = status === "fulfilled" ? toJson(result.value) : undefined;
-          const reason = status === "rejected" ? JSON.stringify(result.reason.message) : undefined;
-          await print(line({ status: JSON.stringify(status), value, reason }));
-        }
+        await callOnce(bus, flags, name, list, options).catch((error) => Promise.reject(inFlags(error)));
       }
     }),
   parameters: {

@@ -135,6 +135,12 @@ export class OptionChecks {
     throw this.fault(name, `must be a whole number, not ${count}`);
   }
 
+  /** Checks a whole number from 1 to `most`. */
+  upTo(name: string, value: unknown, most: number): void {
+    if (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= most) return;
+    throw this.fault(name, `must be a whole number from 1 to ${most}, not ${quote(value)}`);
+  }
+
   /** Checks a function; `undefined` is allowed. */
   callable<F>(name: string, value: F): F {
     if (value === undefined || typeof value === "function") return value;

@@ -23,16 +23,23 @@ export function flag(): v.GenericSchema<boolean> {
   return v.boolean(must("true or false"));
 }
 
-/** Returns the schema of a number in a range. */
-export function amount(what: string, least: number, most = Infinity): v.GenericSchema<number> {
-  const message = ({ input }: { readonly input: unknown }) =>
-    typeof input === "number" ? `must be ${what}, not another number` : must(what)({ input });
-  return v.pipe(v.number(message), v.minValue(least, message), v.maxValue(most, message));
+/** Returns the schema of a number in a range, which `is` may narrow. */
+export function amount(
+  what: string,
+  least: number,
+  most = Infinity,
+  is: (value: number) => boolean = () => true,
+): v.GenericSchema<number> {
+  const message = ({ input }: { readonly input: unknown }) => {
+    if (typeof input !== "number" || Number.isNaN(input)) return must(what)({ input });
+    return `must be ${what}, not ${Number.isFinite(input) ? "another number" : input}`;
+  };
+  return v.pipe(v.number(message), v.check((value) => value >= least && value <= most && is(value), message));
 }
 
 /** Returns the schema of a whole number in a range. */
 export function whole(what: string, least = 0, most: number = Number.MAX_SAFE_INTEGER): v.GenericSchema<number> {
-  return v.pipe(amount(what, least, most), v.integer(`must be ${what}, not another number`));
+  return amount(what, least, most, Number.isInteger);
 }
 
 /** Returns the schema of a number of milliseconds, from `least` to `most`. */

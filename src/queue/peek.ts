@@ -79,8 +79,7 @@ export async function peek<T>(
   read: (received: Received) => unknown,
   stored = false,
 ): Promise<(Peeked<T> | Unreadable)[]> {
-  check.count("limit", limit);
-  if (limit > MAX_LIMIT) throw check.fault("limit", `must be at most ${MAX_LIMIT}, not ${limit}`);
+  check.upTo("limit", limit, MAX_LIMIT);
   if (offset !== 0) check.count("offset", check.number("offset", offset));
   const { peeker } = core.sender;
   if (!peeker) {

@@ -143,9 +143,10 @@ export const options: Cases = {
       'use queue "q": deadLetter must be a string, not 7': () => bus.queue("q", { deadLetter: no(7) }),
       'use queue "q": schema must be a Standard Schema, not a string': () => bus.queue("q", { schema: no("int") }),
       'use topic "t": schema must be a Standard Schema, not a string': () => bus.topic("t", { schema: no("int") }),
-      'peek into queue "q": limit must be at most 10000, not 1000000000': () => queue.peek({ limit: 1e9 }),
+      'peek into queue "q": limit must be a whole number from 1 to 10000, not 1000000000': () =>
+        queue.peek({ limit: 1e9 }),
       'peek into queue "q": offset must be a number of at least 0, not -1': () => queue.peek({ offset: -1 }),
-      'peek into the dead letters of queue "q": limit must be a number of at least 1, not 0': () =>
+      'peek into the dead letters of queue "q": limit must be a whole number from 1 to 10000, not 0': () =>
         queue.dead.peek({ limit: 0 }),
       'retry the dead letters of queue "q": limit must be a number of at least 1, not 0': () =>
         queue.dead.retry({ limit: 0 }),

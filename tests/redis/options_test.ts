@@ -75,6 +75,7 @@ describe("redis()", () => {
       [{ url: 5 }, "url", "must be a non-empty string, not a number"],
       [{ port: "6379" }, "port", "must be a port, not a string"],
       [{ port: 0 }, "port", "must be a port, not another number"],
+      [{ maxEvent: Infinity }, "maxEvent", "must be a number of bytes, above 0, not Infinity"],
       [{ db: -1 }, "db", "whole number"],
       [{ credentials: { password: "x" } }, "credentials", "must be a function"],
       [{ credentials: () => ({}), username: "me" }, "username", "credentials"],

@@ -47,19 +47,23 @@ describe("Redis: poison", () => {
       const items = ["poison", "a", "b", "c"];
       for (const item of items) await bus.queue("jobs").put(item);
       const args = [JSON.stringify([server.port, bus.namespace, "handled", items.length])];
-      const handled: unknown[] = [];
-      for (let deaths = 0; handled.length < 3 && deaths < 5; deaths++) {
+      // the attempt of the first handler; a handled item comes again if the process dies before its acknowledgement has left
+      const handled = new Map<string, number>();
+      for (let deaths = 0; handled.size < 3 && deaths < 5; deaths++) {
         await using peer = Peer.start(new URL("poison_peer.ts", import.meta.url), { args });
         await peer.next();
         const hear = async () => {
-          while (handled.length < 3) handled.push(await peer.next());
+          while (handled.size < 3) {
+            const [item, attempt] = await peer.next() as [string, number];
+            if (!handled.has(item)) handled.set(item, attempt);
+          }
         };
         const heard = hear().catch(() => {}); // it has died
-        await until("it dies or handles the others", () => peer.exit !== undefined || handled.length === 3);
+        await until("it dies or handles the others", () => peer.exit !== undefined || handled.size === 3);
         await peer.kill();
         await heard;
       }
-      assertEquals(handled.toSorted(), [["a", 1], ["b", 1], ["c", 1]]);
+      assertEquals([...handled].toSorted(), [["a", 1], ["b", 1], ["c", 1]]);
       const letters = await bus.queue("jobs").dead.peek();
       assertEquals(letters.map(({ item }) => item?.item), ["poison"]);
     } finally {
