@@ -1,12 +1,12 @@
 // run: waiting
 /** The IAM policy of `docs/aws.md`: it allows every request of a bus, and nothing else. */
 import { assert, assertEquals } from "@std/assert";
-import { afterAll, beforeAll, describe } from "@std/testing/bdd";
+import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { CreateTopicCommand } from "@aws-sdk/client-sns";
 import { readFileSync } from "node:fs";
 import { Bus } from "../../src/bus.ts";
 import { TOPIC_TAG } from "../../src/providers/aws/topics.ts";
-import { Names } from "../../src/providers/aws/names.ts";
+import { Names, registryOf } from "../../src/providers/aws/names.ts";
 import { nameOf } from "../../src/providers/aws/arns.ts";
 import { aws, type AwsOptions, reap } from "../../src/providers/aws/provider.ts";
 import { until } from "../support/until.ts";
@@ -50,13 +50,37 @@ function asked({ action, body }: Seen): { actions: string[]; name: string } {
   return { actions, name: nameOf(fields.get("TopicArn") ?? fields.get("ResourceArn") ?? fields.get("Name") ?? "*") };
 }
 
-/** True if a resource of the policy has this name. The region and the account are placeholders. */
+/** True if a resource of the policy has this name, with the wildcards of IAM. The region and the account are placeholders. */
 function covers(resource: string, name: string): boolean {
-  const pattern = nameOf(resource);
-  return pattern.endsWith("*") ? name.startsWith(pattern.slice(0, -1)) : name === pattern;
+  const pattern = nameOf(resource).replaceAll("*", ".*").replaceAll("?", ".");
+  return new RegExp(`^${pattern}$`).test(name);
 }
 
+/** Names of every kind that a namespace uses. */
+function namesOf(namespace: string): string[] {
+  const names = new Names(namespace);
+  const topics = ["topic", "NS", "_NS_", "-", "x".repeat(300)].map((name) => names.topic(name));
+  const queues = ["queue", "NS", "_NS_", "-", "jobs.fifo", `tsmq-shop-${"0".repeat(32)}`, "_NS_shop_NS_jobs"];
+  return [names.bus(), names.all, ...topics, ...topics.map(registryOf), ...queues.map((name) => names.queue(name))];
+}
+
+/** Namespaces whose names begin, end or are written almost like "shop". */
+const OTHERS = [
+  ..."shop- shop-eu shop-- shopping shop-shop shop_eu shop.eu shop_NS_ shop_NS_eu shop.NS.eu shop_NS".split(" "),
+  ..."-shop eu-shop sho shoq SHOP NS_shop _NS_shop tsmq-shop tsmq- global".split(" "),
+  `shop-${"0".repeat(31)}`,
+  `shop-${"long".repeat(30)}`,
+  `shop_NS_${"long".repeat(30)}`,
+];
+
 describe("the IAM policy of docs/aws.md", () => {
+  it("covers all names of its namespace, and none of any other", () => {
+    const resources = policyFor("shop").flatMap(({ Resource }) => Resource).filter((resource) => resource !== "*");
+    const covered = (name: string) => resources.some((resource) => covers(resource, name));
+    assertEquals(namesOf("shop").filter((name) => !covered(name)), []);
+    for (const other of OTHERS) assertEquals(namesOf(other).filter(covered), [], other);
+  });
+
   let emulator: Emulator;
   let proxy: HttpProxy;
   let admin: Admin;
