@@ -44,6 +44,12 @@ const acts: Record<string, () => void> = {
       if (kind === "file") posix.close(made);
     }
   },
+  /** Replaces the link that a bus has made. */
+  replace() {
+    const [path, target] = args as [string, string];
+    directories.unlink(path);
+    directories.symlink(target, path);
+  },
   /** Creates a directory this many levels deep. */
   dig() {
     process.chdir(directories.path("subscribers"));

@@ -179,17 +179,23 @@ describe("two namespaces of a user, one of them shared with a group, whose queue
     }
   });
 
-  each("keep their descriptors when a member forges the record of a worker", async () => {
+  each("keep their descriptors when a member replaces the link of a worker", async () => {
     const { shared, secret, queue } = pair();
     const [ours, theirs] = [await open(shared, GROUP), await open(secret)];
     const { descriptor } = theirs.queues.hold(theirs.queues.use(queue, SMALL)!);
     const bus = ours.names.newBus(ours.processes.self, ours.posix.eventfd());
-    const directory = ours.busDirectory(bus);
-    ours.directories.within("loops", () => ours.directories.make(directory));
-    ours.directories.symlink(`${ours.posix.thread()} -1`, `${directory}/${THREAD}`);
+    const link = `${ours.busDirectory(bus)}/${THREAD}`;
+    ours.directories.make("loops"); // opens the directory
+    const [thread, directory] = [ours.posix.thread(), ours.directories.descriptor];
     try {
-      await new WorkerThread(ours, bus).remove();
+      for (const forged of [`${thread} -1`, `${thread} ${directory}`, `999999 ${directory}`]) {
+        ours.directories.within("loops", () => ours.directories.make(ours.busDirectory(bus)));
+        await intrude(shared, "replace", link, forged);
+        assertEquals(new TextDecoder().decode(ours.directories.readLink(link) as Uint8Array), forged);
+        await new WorkerThread(ours, bus).remove();
+      }
       assertEquals(ours.posix.attributes(descriptor)?.messages, 2);
+      assertEquals(typeof ours.posix.stat(`/proc/self/fd/${directory}`), "object");
     } finally {
       for (const each of [ours, theirs]) each.close();
       await clear([shared], [queue]);

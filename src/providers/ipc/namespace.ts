@@ -35,7 +35,7 @@ export interface Settings extends Access {
 
 /** The directory that holds a directory for each bus. Buses of all versions look for it. */
 export const BUSES = "loops";
-/** The link in a bus's directory whose target holds numbers: its worker's thread, and the descriptors that `worker_thread.ts` closes. */
+/** The link in a bus's directory whose target is the number of its worker's thread. Its time shows when the bus was opened. */
 export const THREAD = "thread";
 
 /** The default limit of files in bytes: the largest message of a kernel queue. Only a receiver reads bodies. */

@@ -8,6 +8,7 @@ import { amount, fields, flag, must, parseOptions, whole, workerUrl } from "../.
 import type { Provider } from "../../provider/provider.ts";
 import { openSender } from "./sender.ts";
 import type { Settings } from "./namespace.ts";
+import { TellingWorkers } from "./worker_thread.ts";
 
 /** Options of {@linkcode ipc}. */
 export interface IpcOptions {
@@ -72,6 +73,7 @@ export function ipc(options: IpcOptions = {}): Provider {
     "Cannot create an IPC provider",
   );
   const settings: Settings = { group, directory, messageSize, capacity, raiseLimit, pymqDirectory: "/run/shm" };
+  const workers = new TellingWorkers();
   return {
     name: "ipc",
     features: {
@@ -92,7 +94,8 @@ export function ipc(options: IpcOptions = {}): Provider {
     worker: worker ?? new URL("../../../workers/ipc.ts", import.meta.url),
     sharedWorker: false, // a receiver sleeps in `poll`
     options: settings,
-    open: (context) => openSender(settings, context),
+    open: (context) => openSender(settings, workers, context),
+    askHandler: workers,
     admin: { open: async (namespace) => new (await import("./admin.ts")).IpcAdmin(settings, namespace) },
   };
 }

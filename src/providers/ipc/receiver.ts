@@ -33,7 +33,7 @@ import { EVENTS, INBOX, type OpenQueue } from "./mqueues.ts";
 import { BUSES, Namespace, type Settings } from "./namespace.ts";
 import { ItemReceiver } from "./item_receiver.ts";
 import { Refill } from "./refill.ts";
-import { recordThread } from "./worker_thread.ts";
+import { tellThread } from "./worker_thread.ts";
 
 /** Milliseconds that opening waits for room. */
 const ROOM = 2_000;
@@ -140,7 +140,7 @@ class IpcReceiver implements AskHandler, Receiver {
     check(namespace.directories.within(BUSES, () => namespace.directories.make(directory)), "Cannot open a bus");
     this.#events = namespace.queues.create(eventsOf(name), EVENTS);
     this.#inbox = namespace.queues.create(inboxOf(name), INBOX);
-    recordThread(namespace, name, [this.#events.descriptor, this.#inbox.descriptor]);
+    tellThread(namespace, name, [this.#events.descriptor, this.#inbox.descriptor], context);
     this.#inboxMessages = namespace.posix.attributes(this.#inbox.descriptor)?.messages ?? 1;
     this.#buffer = new Uint8Array(Math.max(this.#events.size, this.#inbox.size));
     this.#pollLoop = new PollLoop(namespace.posix, eventfd, context);

@@ -30,7 +30,7 @@ import { Errno } from "./errno.ts";
 import { ItemSender } from "./item_sender.ts";
 import { Namespace, type Settings } from "./namespace.ts";
 import type { Destination, Route } from "./subscriptions.ts";
-import { WorkerThread } from "./worker_thread.ts";
+import type { TellingWorkers, WorkerThread } from "./worker_thread.ts";
 
 /**
  * Milliseconds for which a PyMQ bus may read nothing before it counts as dead if no process here has its pid: then the cleanup too finds
@@ -49,7 +49,7 @@ const UNREAD = 250;
 const OVERFLOW_TOLD = 500;
 
 /** Opens the sending half. */
-export async function openSender(settings: Settings, context: SenderContext): Promise<Sender> {
+export async function openSender(settings: Settings, workers: TellingWorkers, context: SenderContext): Promise<Sender> {
   let asked = false;
   const onDead = () => {
     if (asked) return;
@@ -57,7 +57,8 @@ export async function openSender(settings: Settings, context: SenderContext): Pr
     // if the worker cannot clean up, the next bus that finds a dead bus does
     void context.ask("cleanup", undefined).catch(() => {}).finally(() => asked = false);
   };
-  return new IpcSender(await Namespace.open(settings, context.namespace, onDead), settings, context, onDead);
+  const namespace = await Namespace.open(settings, context.namespace, onDead);
+  return new IpcSender(namespace, settings, workers, context, onDead);
 }
 
 class IpcSender implements Sender, QueueInspector, Waker {
@@ -66,6 +67,7 @@ class IpcSender implements Sender, QueueInspector, Waker {
   readonly waker: Waker = this;
   readonly replies: ReplyQueues;
   #namespace: Namespace;
+  #workers: TellingWorkers;
   #outbox: Outbox;
   #itemSender: ItemSender;
   #answerQueues: AnswerQueues;
@@ -86,8 +88,15 @@ class IpcSender implements Sender, QueueInspector, Waker {
   /** The timers that remove the queues of unread answers to PyMQ, by queue. */
   #answers = new Map<string, ReturnType<typeof setTimeout>>();
 
-  constructor(namespace: Namespace, settings: Settings, context: SenderContext, onDead: () => void) {
+  constructor(
+    namespace: Namespace,
+    settings: Settings,
+    workers: TellingWorkers,
+    context: SenderContext,
+    onDead: () => void,
+  ) {
     this.#namespace = namespace;
+    this.#workers = workers;
     this.#sendTimeout = context.sendTimeout;
     const writable = (descriptor: number, ms: number) => context.ask("writable", [descriptor, ms]);
     this.#outbox = new Outbox({
@@ -249,7 +258,7 @@ class IpcSender implements Sender, QueueInspector, Waker {
     if (inbox !== this.#worker?.bus) {
       // the worker was replaced: the old bus looks alive, because this process is alive
       if (this.#worker) void this.#removing.track(this.#worker.remove());
-      this.#worker = new WorkerThread(this.#namespace, inbox);
+      this.#worker = this.#workers.take(this.#namespace, inbox);
     }
     this.#worker.wake();
   }

@@ -6,7 +6,10 @@
  *
  * @module
  */
+import { BusError } from "../../errors.ts";
+import { LimitedMap } from "../../internal/caches.ts";
 import { pause } from "../../internal/time.ts";
+import type { AskHandler, ReceiverContext } from "../../provider/provider.ts";
 import { removeBus } from "./cleanup.ts";
 import { check } from "./errors.ts";
 import { eventsOf, inboxOf } from "./names.ts";
@@ -20,11 +23,50 @@ const ENDING = 2_000;
 /** Milliseconds between two checks whether the thread has ended. */
 const CHECK_INTERVAL = 5;
 
-/** Records the calling thread as that of a bus, and its descriptors of the namespace's directory and of the bus's queues. */
-export function recordThread({ posix, directories, busDirectory }: Namespace, bus: string, queues: number[]): void {
+/** The thread of a worker, and its descriptors of the namespace's directory and of the queues of its bus. */
+interface WorkerParts {
+  readonly thread: number;
+  readonly directory: number;
+  readonly queues: readonly number[];
+}
+
+/** The verb with which a worker tells its parts to the main thread. */
+const TELL = "worker";
+/** The largest number of workers whose parts wait until their buses are open. */
+const OPENING = 1_024;
+
+/** The workers whose buses are opening. Members of a group can write into the directory of a bus, so the worker uses its port. */
+export class TellingWorkers implements AskHandler {
+  #told = new LimitedMap<string, WorkerParts>(OPENING);
+
+  /** Stores what a worker tells. */
+  answer(verb: string, argument: unknown): void {
+    if (verb !== TELL) throw new BusError("internal", `Cannot answer "${verb}": the IPC provider does not know it`);
+    const [bus, parts] = argument as [string, WorkerParts];
+    this.#told.set(bus, parts);
+  }
+
+  /** Returns the worker of a bus that is open now. */
+  take(namespace: Namespace, bus: string): WorkerThread {
+    const parts = this.#told.get(bus);
+    this.#told.delete(bus);
+    return new WorkerThread(namespace, bus, parts);
+  }
+}
+
+/** Tells the main thread the calling thread and its descriptors, and creates the link that shows when the bus was opened. */
+export function tellThread(
+  { posix, directories, busDirectory }: Namespace,
+  bus: string,
+  queues: readonly number[],
+  context: ReceiverContext,
+): void {
   const link = `${busDirectory(bus)}/${THREAD}`;
-  const numbers = [posix.thread(), directories.descriptor, ...queues].join(" ");
-  check(directories.symlink(numbers, link), `Cannot create ${directories.path(link)}`);
+  const thread = posix.thread();
+  check(directories.symlink(String(thread), link), `Cannot create ${directories.path(link)}`);
+  context.ask(TELL, [bus, { thread, directory: directories.descriptor!, queues } satisfies WorkerParts]).catch(
+    () => {},
+  ); // it is closing
 }
 
 /** The worker of one bus of this process. */
@@ -38,21 +80,14 @@ export class WorkerThread {
   readonly #directory: number;
   readonly #queues: readonly number[];
 
-  /**
-   * Reads the record of the worker. Even if another member of the group has changed the record, no descriptor of another namespace is
-   * closed.
-   */
-  constructor(namespace: Namespace, bus: string) {
-    const { names, directories, busDirectory } = namespace;
+  /** Creates the worker of a bus from what it has told. */
+  constructor(namespace: Namespace, bus: string, parts: WorkerParts = { thread: NaN, directory: NaN, queues: [] }) {
     this.bus = bus;
-    this.#eventfd = names.parseBus(bus)?.eventfd;
+    this.#eventfd = namespace.names.parseBus(bus)?.eventfd;
     this.#namespace = namespace;
-    const link = directories.readLink(`${busDirectory(bus)}/${THREAD}`);
-    const recorded = typeof link === "number" ? "" : new TextDecoder().decode(link);
-    const [thread = NaN, directory = NaN, ...queues] = recorded.split(" ").map(Number);
-    this.#thread = thread;
-    this.#directory = directory;
-    this.#queues = queues;
+    this.#thread = parts.thread;
+    this.#directory = parts.directory;
+    this.#queues = parts.queues;
   }
 
   /** Wakes the worker. */
@@ -91,7 +126,7 @@ export class WorkerThread {
     return typeof this.#namespace.posix.stat(`/proc/self/task/${this.#thread}`) === "object";
   }
 
-  /** Returns whether the recorded descriptor is that of the directory of the namespace. */
+  /** Returns whether the descriptor that it has told is that of the directory of the namespace. */
   get #opensDirectory(): boolean {
     const { root } = this.#namespace.directories;
     const name = root.slice(root.lastIndexOf("/"));
