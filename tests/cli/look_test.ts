@@ -259,7 +259,7 @@ for (const [name, start] of Object.entries(GROUNDS)) {
         assertEquals(await bus.stub("hello")("you"), "hello you");
       };
       const { code, lines } = await during(called, "serve", SERVED);
-      assertEquals([code, JSON.parse(lines[0]!).serving], [0, ["add", "fail", "hello"]]);
+      assertEquals([code, JSON.parse(lines[0]!).serving], [0, ["add", "countTo", "fail", "hello"]]);
       await bus.expose("sub", (a: number, b: number) => a - b);
       await bus.expose("throws", () => Promise.reject(new RangeError("out of luck")));
       assertEquals(await run("call", "sub", "3", "2"), { code: 0, lines: ["1"], errors: [] });
