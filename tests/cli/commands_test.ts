@@ -174,7 +174,7 @@ describe("tsmq", () => {
     await using serve = new Running(["serve", url, MODULE, ...ns]);
     const [serving] = await serve.printed(1);
     assertEquals(JSON.parse(serving!), {
-      serving: ["add", "countTo", "fail", "hello"],
+      serving: ["add", "fail", "hello"],
       skipped: {
         Counter: "it is a class; a default export can expose an instance of it",
         EventEmitter: "it belongs to the platform",
@@ -194,13 +194,6 @@ describe("tsmq", () => {
     assertEquals(many.lines, ["3", "7"]);
     const multi = await tsmq(["call", url, "add", "1", "2", "--multi", ...ns]);
     assertEquals(multi.lines, ['{"status":"fulfilled","value":3}']);
-    assertEquals((await tsmq(["call", url, "countTo", "2", "--stream", ...ns])).lines, ["1", "2"]);
-    assertEquals((await tsmq(["call", url, "countTo", "2", ...ns])).errors, [
-      'tsmq: Cannot call "countTo": its result is a stream; pass --stream',
-    ]);
-    assertEquals((await tsmq(["call", url, "add", "1", "2", "--stream", ...ns])).errors, [
-      'tsmq: Cannot read "add" as a stream: its result is not a stream; leave out --stream',
-    ]);
     const failed = await tsmq(["call", url, "fail", ...ns]);
     assertEquals([failed.code, failed.errors], [8, ['tsmq: Cannot call "fail": RangeError(out of luck)']]);
     serve.child.signal("SIGTERM");

@@ -12,10 +12,6 @@ export function fail(): never {
   throw new RangeError("out of luck");
 }
 
-export async function* countTo(last: number): AsyncGenerator<number> {
-  for (let n = 1; n <= last; n++) yield n;
-}
-
 export class Counter {
   #count = 0;
 
