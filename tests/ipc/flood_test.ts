@@ -161,6 +161,23 @@ describe("many names that a member of a group has created", () => {
     });
   }
 
+  each("of items of dead buses: a bus reads no more of their crash slots than it needs", async ({ ours, intrude }) => {
+    const queue = ours.names.queue("queue");
+    await intrude("slots", 20, 2 ** 20, queue);
+    let bytes = 0;
+    const { read } = ours.posix;
+    ours.posix.read = (file, buffer) => {
+      bytes += buffer.length;
+      return read.call(ours.posix, file, buffer);
+    };
+    try {
+      assertEquals(new Leases(ours, "bus").due(queue), []);
+    } finally {
+      ours.posix.read = read;
+    }
+    assertEquals(bytes >= 20 * 64 && bytes < 2 ** 20, true, `${bytes} bytes`);
+  });
+
   each("of items: all are found, a part at a time", async ({ ours, intrude }) => {
     const queue = ours.names.queue("queue");
     const { delayed, directories, posix } = ours;

@@ -5,6 +5,7 @@
 import { mkdirSync } from "node:fs";
 import process from "node:process";
 import { writeItem } from "../../src/providers/ipc/frames.ts";
+import { nameOfItem, queueDirectory } from "../../src/providers/ipc/items.ts";
 import { Leases } from "../../src/providers/ipc/leases.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
@@ -12,7 +13,7 @@ import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
 const [name, group, what, ...args] = process.argv.slice(2) as [string, string, string, ...string[]];
 process.umask(0o007);
 const namespace = await Namespace.open(ipc({ group: Number(group) }).options as Settings, name, () => {});
-const { directories, names, overflow, posix, processes, subscriptions } = namespace;
+const { bodyFiles, directories, names, overflow, posix, processes, subscriptions } = namespace;
 const bus = names.newBus(processes.self, 0);
 
 const acts: Record<string, () => void> = {
@@ -42,6 +43,20 @@ const acts: Record<string, () => void> = {
           : directories.make(each);
       });
       if (kind === "file") posix.close(made);
+    }
+  },
+  /** Creates dead buses with crash slots of this size, and a file of a lease for the item in each of them. */
+  slots() {
+    const [count, size, queue] = args as [string, string, string];
+    for (let i = 0; i < Number(count); i++) {
+      const dead = names.newBus({ ...processes.self, pid: 5_000_000 + i }, 0); // above every pid
+      const key = `${"0".repeat(16)}-${String(i).padStart(6, "0")}`;
+      const slot = new Uint8Array(Number(size));
+      slot.set(new TextEncoder().encode(`${queue}\n${key}\n`));
+      slot[slot.length - 1] = 1;
+      bodyFiles.writeFile(namespace.busDirectory(dead), "landing", slot, true);
+      const held = nameOfItem({ key, starts: 0, lease: 0, unconfirmed: false, bus: dead });
+      bodyFiles.writeFile(`${queueDirectory(queue)}/held`, held, new Uint8Array(0), true);
     }
   },
   /** Replaces the link that a bus has made. */

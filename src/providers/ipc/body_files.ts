@@ -9,7 +9,7 @@ import { type Access, type Directories, trusted } from "./directories.ts";
 import { Errno } from "./errno.ts";
 import { LINK_BYTES } from "./files.ts";
 import { readItem } from "./frames.ts";
-import type { Posix } from "./posix.ts";
+import type { Posix, Stat } from "./posix.ts";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -141,10 +141,7 @@ export class BodyFiles {
    * @throws {ProviderError} "too_large" when the file is larger than the limit
    */
   readOpen(file: number, what: string, limit: number = this.#limit): Uint8Array {
-    const stat = this.#posix.stat(file);
-    if (typeof stat === "number") throw systemError(stat, what);
-    if (!stat.regular) throw new ProviderError("internal", `${what}: it is not a file`);
-    if (!trusted(stat, this.#posix.user, this.#access)) throw notOwned(what, stat.uid);
+    const stat = this.#state(file, what);
     if (stat.size > limit) {
       const text = `${what}: it has ${stat.size} bytes, and this bus reads files of up to ${limit} (maxReceive)`;
       throw new ProviderError("too_large", text);
@@ -152,7 +149,33 @@ export class BodyFiles {
     if (stat.links > 1 || this.#posix.sparse(file, stat.size)) {
       throw new ProviderError("internal", `${what}: it has holes or several names, so tsmq has not written it`);
     }
-    const bytes = new Uint8Array(stat.size);
+    return this.#read(file, stat.size, what);
+  }
+
+  /** Reads the first bytes of a file, however large it is. */
+  readStart(directory: string, name: string, size: number): Uint8Array {
+    const path = `${directory}/${name}`;
+    const what = `Cannot read ${this.#directories.path(path)}`;
+    const file = check(this.#directories.openFile(path), what);
+    try {
+      this.#state(file, what);
+      return this.#read(file, size, what);
+    } finally {
+      this.#posix.close(file);
+    }
+  }
+
+  /** Returns the state of an open file of the namespace. */
+  #state(file: number, what: string): Stat {
+    const stat = this.#posix.stat(file);
+    if (typeof stat === "number") throw systemError(stat, what);
+    if (!stat.regular) throw new ProviderError("internal", `${what}: it is not a file`);
+    if (!trusted(stat, this.#posix.user, this.#access)) throw notOwned(what, stat.uid);
+    return stat;
+  }
+
+  #read(file: number, size: number, what: string): Uint8Array {
+    const bytes = new Uint8Array(size);
     let at = 0;
     while (at < bytes.length) {
       const read = check(this.#posix.read(file, bytes.subarray(at)), what, Errno.EINTR);

@@ -111,10 +111,10 @@ export function emptySlot(namespace: Namespace, bus: string, restore: (item: Tak
   }
 }
 
-/** Returns whether the crash slot of a bus holds the item with this key. */
+/** Returns whether the crash slot of a bus holds the item with this key, of which the file of a lease exists. */
 export function slotHolds({ bodyFiles, busDirectory }: Namespace, bus: string, key: string): boolean {
   try {
-    return parse(bodyFiles.readFile(busDirectory(bus), FILE))?.key === key;
+    return headOf(bodyFiles.readStart(busDirectory(bus), FILE, HEAD))?.key === key;
   } catch (error) {
     return bodyFiles.later(error, busDirectory(bus), FILE);
   }
@@ -122,10 +122,16 @@ export function slotHolds({ bodyFiles, busDirectory }: Namespace, bus: string, k
 
 /** Returns the item in a slot, or undefined if the slot is empty. */
 function parse(bytes: Uint8Array): TakenItem | undefined {
-  const end = bytes.findLastIndex((byte) => byte !== 0) + 1;
+  const head = headOf(bytes);
+  let end = head ? bytes.length : 0;
+  while (end > HEAD && bytes[end - 1] === 0) end--;
+  return head && end > HEAD ? { ...head, message: bytes.subarray(HEAD, end) } : undefined;
+}
+
+/** Returns the queue and the key in a slot, or undefined if no item was ever taken with it, or the slot was emptied. */
+function headOf(bytes: Uint8Array): Omit<TakenItem, "message"> | undefined {
   const [, queue, key] = OCCUPIED.exec(decoder.decode(bytes.subarray(0, HEAD))) ?? [];
-  if (end <= HEAD || queue === undefined || key === undefined) return undefined;
-  return { queue, key, message: bytes.subarray(HEAD, end) };
+  return queue === undefined || key === undefined ? undefined : { queue, key };
 }
 
 function pathOf({ busDirectory }: Namespace, bus: string): string {
