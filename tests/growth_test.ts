@@ -7,9 +7,11 @@ import { type StandardSchemaV1, ValidationError } from "../mod.ts";
 import { Codec } from "../src/codec/codec.ts";
 import { unwrap } from "../src/codec/envelope.ts";
 import { writeMarks } from "../src/codec/marks.ts";
+import { SignedEnvelopes } from "../src/keys/signed_envelopes.ts";
 import { BoundQueues } from "../src/provider/bindings.ts";
 import { unmark } from "../src/provider/delivery_mark.ts";
 import { glob } from "../src/provider/glob.ts";
+import { toBusError } from "../src/providers/aws/errors.ts";
 import { asUntried, read, readItem as readAwsItem } from "../src/providers/aws/message.ts";
 import { unescapeName } from "../src/providers/aws/names.ts";
 import { readEvents, readItem, readLarge } from "../src/providers/ipc/frames.ts";
@@ -242,6 +244,24 @@ describe("The readers of the wire take linear time", () => {
   it("the bindings of groups", async () => {
     const make = (size: number) => Array.from({ length: size }, (_, i) => `=topic\0queue${i}`);
     await linear("bindings of one topic", SMALL, make, (bindings) => void new BoundQueues(bindings));
+    const patterns = (size: number) => {
+      const bound = new BoundQueues(Array.from({ length: size / 20 }, (_, i) => `z${i}*\0queue${i}`));
+      return { bound, topic: "é".repeat(size / 2) };
+    };
+    await linear("a long topic and many patterns", SMALL, patterns, ({ bound, topic }) => void bound.queuesOf(topic));
+  });
+
+  it("an item in a queue that a peer names after a pattern, with a topic that the peer chose", async () => {
+    const envelopes = new SignedEnvelopes("n", [{ id: "k", secret: "s".repeat(32) }], false);
+    const make = (size: number) => [`*${"a".repeat(size / 2)}b@g`, "a".repeat(size)] as const;
+    await linear("a queue and a topic", SMALL, make, ([queue, topic]) => envelopes.openItem(queue, "1", topic, true));
+  });
+
+  it("errors of AWS", async () => {
+    const make = (part: string) => (size: number) => new Error(`x${part.repeat(size / part.length)}y`);
+    for (const part of [" ", "\n", "The ", " The Canonical String", "\nThe String-to-Sign\n    at ", "\n    at"]) {
+      await linear(`a message of ${part}`, SMALL, make(part), (error) => toBusError("put", error));
+    }
   });
 
   it("the keys of queues on Redis whose names need a hash tag: all of them together", () => {

@@ -25,10 +25,10 @@ export const KEYS: readonly Mutant[] = [
     tests: "tests/bus/keys_test.ts",
   },
   {
-    subject: "any queue accepts signed events",
-    file: "src/keys/signed_envelopes.ts",
-    text: "topic === undefined || topic === target || glob(target)(topic) ? topic ?? target : undefined",
-    fault: "topic ?? target",
+    subject: "a group accepts signed events of any topic",
+    file: "src/pubsub/groups.ts",
+    text: "topic !== undefined && !matches(topic)",
+    fault: "false",
     tests: "tests/bus/keys_groups_test.ts",
   },
   {

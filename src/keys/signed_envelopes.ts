@@ -17,7 +17,6 @@ import {
 } from "../codec/envelope.ts";
 import { itemHeaders, type MessageHeaders, readHeaders, TOPIC, topicIn, withTopic } from "../codec/headers.ts";
 import { UntrustedError } from "../errors.ts";
-import { glob } from "../provider/glob.ts";
 import { largestText } from "../provider/largest_text.ts";
 import { DEAD, parseGroupQueue } from "../provider/queue_names.ts";
 import { equal } from "./hmac.ts";
@@ -180,13 +179,12 @@ export class SignedEnvelopes implements Envelopes {
 }
 
 /**
- * Returns the topic for which the items of a group's queue are signed; undefined for any other queue. The target of the group is the topic,
- * or a pattern that matches it.
+ * Returns the topic for which the items of a group's queue are signed; undefined for any other queue. It is not compared with the target of
+ * the group: on AWS, the queue of a pattern has the events of all topics, and its group skips the others.
  */
 function eventOf(queue: string, topic: string | undefined): string | undefined {
   const { target } = parseGroupQueue(queue) ?? {};
-  if (target === undefined || queue.endsWith(DEAD)) return undefined;
-  return topic === undefined || topic === target || glob(target)(topic) ? topic ?? target : undefined;
+  return target === undefined || queue.endsWith(DEAD) ? undefined : topic ?? target;
 }
 
 /** Returns whether the message with this signature is encrypted. */

@@ -144,7 +144,10 @@ export function consume<T>(
   const attempt = async (delivery: Opened, begun?: () => void): Promise<Settle> => {
     const untried = failed.untried(delivery);
     if (signal.aborted) return untried;
-    if (deliveries.skips(delivery)) return () => deliveries.settleWhileHeld(delivery, "ack", 0, true);
+    if (deliveries.skips(delivery)) {
+      if (delivery.refused) failed.report(delivery, delivery.refused, true, { next: "drop" });
+      return () => deliveries.settleWhileHeld(delivery, "ack", 0, true);
+    }
     // only recorded starts count as attempts
     if (core.features.exactAttempts && delivery.attempt > maxAttempts) return await failed.exhausted(delivery, signal);
     // false: the lease was lost, so another consumer may have the item

@@ -1,7 +1,7 @@
 /** Keys: the events that groups store are signed for their topics, whichever queue they are in. */
 import { assertEquals } from "@std/assert";
 import type { BusOptions } from "../../mod.ts";
-import { unwrap } from "../../src/codec/envelope.ts";
+import { unwrap, wrap } from "../../src/codec/envelope.ts";
 import { TOPIC } from "../../src/codec/headers.ts";
 import { until } from "../support/until.ts";
 import { scene } from "./attacked.ts";
@@ -31,12 +31,16 @@ onEach("a group of a bus with keys", (ground) => {
         assertEquals(peeked.map(({ item, error }) => error ?? item), [{ id: 2 }]);
         for (const [, text] of [tapped.published.at(-1)!, tapped.put.at(-1)!]) await attacker.put(queue.name, text);
         await attacker.put(queue.name, '{"id":7}');
+        const [, other] = tapped.published.at(-1)!;
+        const skipped = other.replace('{"__tsmq":{', `{"__tsmq":{"${TOPIC}":"users",`); // the group skips its topic
+        for (const text of [skipped, wrap('{"id":6}', { [TOPIC]: "users" })]) await attacker.put(queue.name, text);
         await caller.publish({ id: 3 }, "orders.de");
         const second = bus.subscribe(target, (event, { topic }) => seen.push([topic, event]), { pattern, group: "g" });
         await until("all are handled", () => seen.length === 3);
         assertEquals(seen, [1, 2, 3].map((id) => ["orders.de", { id }]));
         await until("the others are dead letters", async () => await queue.dead.size() === 3);
-        await refused(3);
+        await refused(4);
+        assertEquals([all.errors.length, await queue.dead.size()], [4, 3]); // nobody needs the one of another topic
         await second.free();
       });
 

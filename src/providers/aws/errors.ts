@@ -118,8 +118,11 @@ export function failureOf(error: unknown): Failure {
   return status === undefined && (isLocal(error) || lacksPermission(error)) ? "refused" : "unknown";
 }
 
-/** Matches the request that AWS quotes, with its headers, when the signature is wrong. */
-const QUOTED = /\s*The (Canonical String|String-to-Sign)[^]*?(?=\n {4}at |$)/g;
+/**
+ * Matches the request that AWS quotes, with its headers, when the signature is wrong. Each run of spaces is tried from its start only,
+ * because trying it from each of its spaces takes quadratic time.
+ */
+const QUOTED = /(?<!\s)\s*The (Canonical String|String-to-Sign)[^]*?(?=\n {4}at |$)/g;
 
 /** Converts an error of a request to an error of tsmq. `doing` completes "Cannot …". */
 export function toBusError(doing: string, error: unknown): BusError {
