@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { isCount } from "../internal/arguments.ts";
+import { isCount, nameFault } from "../internal/arguments.ts";
 import { after } from "../internal/time.ts";
 
 /** The least and the largest number of milliseconds for which a bus counts after a question. */
@@ -173,7 +173,7 @@ function readConsumed(value: unknown): Consumed | undefined {
 }
 
 function isName(value: unknown): value is string {
-  return typeof value === "string" && value !== "" && value.length <= MAX_NAME;
+  return typeof value === "string" && value.length <= MAX_NAME && nameFault(value) === undefined;
 }
 
 function readQueue(value: unknown): QueueActivity | undefined {

@@ -196,6 +196,23 @@ describe("the dashboard's page", () => {
     assertEquals(faults, []);
   });
 
+  it("shows a table with a name that is no Unicode, which no address can contain", async () => {
+    const page = await open();
+    const row = { waiting: 1, leased: 0, delayed: 0, dead: 1 };
+    const queues = ["\ud800", "beside it"].map((name) => ({ id: name, name, ...row }));
+    const groups = [{ id: "\ud800", target: "t", group: "\ud800", queue: "\ud800", lag: 1, leased: 0, dead: 1 }];
+    const tables = { queues, groups, topics: [], functions: [], buses: [] };
+    const about = { transport: "", namespace: "shop", interval: 100, unknown: [] };
+    const body = `data: ${JSON.stringify({ type: "hello", ...about, history: [], tables, reports: [], jobs: [] })}\n\n`;
+    await page.route("**/live", (route) => route.fulfill({ contentType: "text/event-stream", body }));
+    await page.reload();
+    await page.getByRole("rowheader", { name: "beside it" }).waitFor();
+    await page.goto(`${dashboard.url}#/groups`);
+    await page.getByRole("rowheader").first().waitFor();
+    await page.close();
+    assertEquals(faults, []);
+  });
+
   it("is used with the keyboard, and shows 1,000 queues in pages", async () => {
     const keys = Array.from({ length: 1_000 }, (_, i) => `__eventbus:many:queue-${String(i).padStart(4, "0")}`);
     for (const key of keys) await server.run("rpush", key, "1");

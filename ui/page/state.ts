@@ -61,9 +61,9 @@ addEventListener("hashchange", () => {
   requestAnimationFrame(() => document.querySelector<HTMLElement>("main h2")?.focus());
 });
 
-/** Returns the address of a view. */
+/** Returns the address of a view. A lone surrogate has no encoding; a peer may send one in a name, which must not stop the page. */
 export function href(...parts: string[]): string {
-  return `#/${parts.map(encodeURIComponent).join("/")}`;
+  return `#/${parts.map((part) => encodeURIComponent(part.toWellFormed())).join("/")}`;
 }
 
 /** Receives frames from the server. The browser connects again by itself. */
