@@ -30,6 +30,7 @@ export const SYSTEMS: readonly System[] = [
   ...redis("tsmq", "tsmq", ["events", "queued", ...JOBS, ...CALLS, "opened", "idle", ...LOADED]),
   ...redis("Moleculer", "moleculer", ["events", ...CALLS], 0.2),
   ...redis("BullMQ", "bullmq", ["queued", ...JOBS], 0.15),
+  ...redis("GroupMQ", "groupmq", JOBS, 0.15),
   {
     group: "redis",
     name: "PyMQ",
