@@ -6,11 +6,12 @@ import { mkdirSync, rmSync } from "node:fs";
 import { Bus } from "../../src/bus.ts";
 import { BusError } from "../../src/errors.ts";
 import { MAX_BINDINGS } from "../../src/provider/bindings.ts";
-import { Cleanup, OthersCleanup } from "../../src/providers/ipc/cleanup.ts";
+import { cleanBriefly, Cleanup, OthersCleanup, removeBus, STEPS } from "../../src/providers/ipc/cleanup.ts";
 import { Leases } from "../../src/providers/ipc/leases.ts";
 import { Moves } from "../../src/providers/ipc/moves.ts";
 import { hashed, MAX_BUSES } from "../../src/providers/ipc/names.ts";
 import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
+import type { Posix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { Refill } from "../../src/providers/ipc/refill.ts";
 import { skip } from "../support/skip.ts";
@@ -24,6 +25,23 @@ const TOPIC = "subscribers/topic";
 /** The number of names that a member creates. Without a limit, each costs several system calls. */
 const NAMES = 3_000;
 const CALLS = ["stat", "openFile", "openQueue", "readLinkBytes", "rename", "unlink", "unlinkQueue"] as const;
+
+/** Returns the number of bytes that are read from files while `act` runs. */
+function bytesRead(posix: Posix, act: () => void): number {
+  const { read } = posix;
+  let bytes = 0;
+  posix.read = (...args) => {
+    const length = read.apply(posix, args);
+    bytes += Math.max(0, length);
+    return length;
+  };
+  try {
+    act();
+  } finally {
+    posix.read = read;
+  }
+  return bytes;
+}
 
 /** A namespace that a member of the group has flooded. */
 interface Flooded {
@@ -164,18 +182,42 @@ describe("many names that a member of a group has created", () => {
   each("of items of dead buses: a bus reads no more of their crash slots than it needs", async ({ ours, intrude }) => {
     const queue = ours.names.queue("queue");
     await intrude("slots", 20, 2 ** 20, queue);
-    let bytes = 0;
-    const { read } = ours.posix;
-    ours.posix.read = (file, buffer) => {
-      bytes += buffer.length;
-      return read.call(ours.posix, file, buffer);
+    const bytes = bytesRead(ours.posix, () => assertEquals(new Leases(ours, "bus").due(queue), []));
+    assertEquals(bytes >= 20 * 64 && bytes < 2 ** 20, true, `${bytes} bytes`);
+  });
+
+  each("of dead buses: a cleanup without parts reads no large file of another user", async ({ ours, intrude }) => {
+    await intrude("slots", 4, 2 ** 20 + 1, ours.names.queue("queue"));
+    const bytes = bytesRead(ours.posix, () => cleanBriefly(ours));
+    assertEquals([bytes < 2 ** 20, ours.deadBuses().length], [true, 4], `${bytes} bytes`);
+  });
+
+  each("of dead buses: a cleanup without parts ends after a time", async ({ ours, intrude }) => {
+    await intrude("slots", 20, 2_000, ours.names.queue("queue"));
+    const { posix } = ours;
+    const { lock } = posix;
+    const { now } = performance;
+    let later = 0;
+    performance.now = () => now.call(performance) + later;
+    posix.lock = (...file) => {
+      later += 1_000; // a slow step
+      return lock.apply(posix, file);
     };
     try {
-      assertEquals(new Leases(ours, "bus").due(queue), []);
+      assertEquals(calls(posix, ["unlinkQueue"], () => cleanBriefly(ours)), 2); // the queues of one bus
     } finally {
-      ours.posix.read = read;
+      performance.now = now;
+      posix.lock = lock;
     }
-    assertEquals(bytes >= 20 * 64 && bytes < 2 ** 20, true, `${bytes} bytes`);
+  });
+
+  each("of topics: the removal of a bus makes a limited number of steps", async ({ ours, intrude }) => {
+    await intrude("create", 2 * STEPS, "link", "topics/topic/#");
+    const bus = ours.names.newBus(ours.processes.self, 0);
+    ours.directories.within("loops", () => ours.directories.make(ours.busDirectory(bus)));
+    const opened = calls(ours.posix, ["openDirectory"], () => removeBus(ours, bus));
+    assertEquals(opened > 0 && opened < 2 * STEPS, true, `${opened} calls`);
+    assertEquals(ours.buses(), []);
   });
 
   each("of items: all are found, a part at a time", async ({ ours, intrude }) => {

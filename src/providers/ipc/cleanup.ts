@@ -11,7 +11,7 @@ import { nameOfItem, queueDirectory } from "./items.ts";
 import { Leases } from "./leases.ts";
 import { eventsOf, inboxOf } from "./names.ts";
 import { BUSES, type Namespace, THREAD } from "./namespace.ts";
-import { finish, progress, type Steps } from "./walk.ts";
+import { progress, type Steps } from "./walk.ts";
 
 /** Milliseconds between two parts of a cleanup, and between the cleanups of two other namespaces. */
 const PAUSE = 20;
@@ -21,18 +21,34 @@ const PART = 512;
 const TURN = 10;
 /** The largest number of steps of a cleanup while a bus opens or closes, and of the cleanup of another namespace. */
 export const STEPS = 4_096;
+/** The milliseconds after which such a cleanup ends: a step may give an item back. */
+export const BRIEF = 100;
 /** Milliseconds between two checks for dead buses, times the number of buses. */
 const INTERVAL = 2_000;
 
-/** Removes everything that a bus has created for itself. Its crash slot stays until the item in it was given back. */
+/**
+ * Removes what a bus has created for itself, in a limited number of steps. Its crash slot stays until the item in it was given back. Senders
+ * wait for the removal of its directory, so that comes before the names of the bus, which members of a group can hide among others.
+ */
 export function removeBus(namespace: Namespace, bus: string): void {
-  finish(removeBuses(namespace, [bus]));
+  briefly(function* () {
+    yield* removeDirectories(namespace, yield* removeQueues(namespace, [bus]));
+    yield* namespace.subscriptions.remove((name) => name === bus);
+  }());
 }
 
-/** Does the same for several buses, in steps: first the queues, which count towards the limits. */
+/** Removes everything that several buses have created, in steps: first the queues, last the directories, by which a cleanup finds buses. */
 export function* removeBuses(namespace: Namespace, buses: readonly string[]): Steps {
   if (buses.length === 0) return;
-  const { directories, posix, subscriptions } = namespace;
+  const removable = yield* removeQueues(namespace, buses);
+  const removed = new Set(buses);
+  yield* namespace.subscriptions.remove((bus) => removed.has(bus));
+  yield* removeDirectories(namespace, removable);
+}
+
+/** Removes the queues of buses, which count towards the limits, and empties their crash slots. Returns those whose directory can go. */
+function* removeQueues(namespace: Namespace, buses: readonly string[]): Steps<string[]> {
+  const { posix } = namespace;
   const removable: string[] = [];
   for (const bus of buses) {
     const recovered = recoverItem(namespace, bus);
@@ -41,9 +57,12 @@ export function* removeBuses(namespace: Namespace, buses: readonly string[]): St
     if (recovered && !unlinked.includes(-Errno.EACCES)) removable.push(bus);
     yield;
   }
-  const removed = new Set(buses);
-  yield* subscriptions.remove((bus) => removed.has(bus));
-  for (const bus of removable) {
+  return removable;
+}
+
+function* removeDirectories(namespace: Namespace, buses: readonly string[]): Steps {
+  const { directories } = namespace;
+  for (const bus of buses) {
     const directory = namespace.busDirectory(bus);
     directories.unlink(`${directory}/${THREAD}`); // an empty directory is removed even if no descriptor is left
     yield* directories.walk(directory, { leaf: () => false, remove: () => true, prune: true });
@@ -125,11 +144,15 @@ export class Cleanup {
   }
 }
 
-/** Removes the dead buses of a namespace in a limited number of steps, and ignores errors: the next bus that opens there reports them. */
+/** Makes steps within the limits of a cleanup that has no parts. The next bus that opens or closes does the rest. */
+function briefly(steps: Steps): void {
+  if (!progress(steps, STEPS, BRIEF)) steps.return();
+}
+
+/** Removes the dead buses of a namespace within limits, and ignores errors: the next bus that opens there reports them. */
 export function cleanBriefly(namespace: Namespace): void {
-  const steps = clean(namespace);
   try {
-    if (!progress(steps, STEPS)) steps.return();
+    briefly(clean(namespace));
   } catch {
     // as the description says
   }

@@ -14,6 +14,8 @@ import type { Namespace } from "./namespace.ts";
 const HEAD = 1_024;
 /** Matches the queue and the key in the file. */
 const OCCUPIED = /^(\/[^/\n]+)\n(\d{16}-\d{6})\n/;
+/** The largest slot of another user that is read. A larger one waits for that user: the default of Linux for a message is 8 KiB. */
+const LARGEST_FOREIGN = 2 ** 20;
 /** The name of the file in the bus's directory. Buses of all versions look for it. */
 const FILE = "landing";
 
@@ -89,7 +91,7 @@ export class CrashSlot {
 
 /**
  * Passes the item in the crash slot of a bus that has ended to `restore`, and removes the slot. Of several processes that do so at
- * the same time, one restores the item. Returns false if that is another one.
+ * the same time, one restores the item. Returns false if that is another one, or only its owner may read the slot.
  */
 export function emptySlot(namespace: Namespace, bus: string, restore: (item: TakenItem) => void): boolean {
   const { bodyFiles, directories, posix } = namespace;
@@ -102,6 +104,7 @@ export function emptySlot(namespace: Namespace, bus: string, restore: (item: Tak
     if (posix.lock(file) === -Errno.EAGAIN) return false;
     const stat = posix.stat(file);
     if (typeof stat === "object" && stat.links === 0) return true; // another process has just emptied it
+    if (typeof stat === "object" && stat.uid !== posix.user && stat.size > LARGEST_FOREIGN) return false;
     const item = parse(bodyFiles.readOpen(file, what));
     if (item) restore(item);
     directories.unlink(path);

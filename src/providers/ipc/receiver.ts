@@ -18,7 +18,7 @@ import type {
   ReceiverContext,
 } from "../../provider/provider.ts";
 import { filterKey, Router } from "../../provider/router.ts";
-import { cleanBriefly, Cleanup, OthersCleanup, removeBus, STEPS } from "./cleanup.ts";
+import { BRIEF, cleanBriefly, Cleanup, OthersCleanup, removeBus, STEPS } from "./cleanup.ts";
 import { check, isLimit } from "./errors.ts";
 import { type Frame, readEvents, readLarge } from "./frames.ts";
 import { CrashSlot } from "./crash_slot.ts";
@@ -46,7 +46,7 @@ export async function openReceiver(context: ReceiverContext): Promise<Receiver> 
   const namespace = await Namespace.open(settings, context.namespace, () => {}, largestText(context.maxReceive));
   const [cleanup, others] = [new Cleanup(namespace), new OthersCleanup(namespace)];
   try {
-    cleanup.run(STEPS, Infinity);
+    cleanup.run(STEPS, BRIEF);
     return await openWhenRoom(context, namespace, cleanup, others);
   } catch (error) {
     cleanup.end();
@@ -74,7 +74,7 @@ async function openWhenRoom(
     }
     others.finish();
     await pause(spread(RETRY.prompt.min));
-    cleanup.run(STEPS, Infinity);
+    cleanup.run(STEPS, BRIEF);
   }
 }
 
