@@ -196,7 +196,7 @@ describe("the dashboard's page", () => {
     assertEquals(faults, []);
   });
 
-  it("shows a table with a name that is no Unicode, which no address can contain", async () => {
+  it("shows a table with a name that is not Unicode, and so not part of an address", async () => {
     const page = await open();
     const row = { waiting: 1, leased: 0, delayed: 0, dead: 1 };
     const queues = ["\ud800", "beside it"].map((name) => ({ id: name, name, ...row }));
