@@ -5,7 +5,7 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, symlin
 import process from "node:process";
 import { Bus } from "../../src/bus.ts";
 import { ProviderError } from "../../src/errors.ts";
-import { Names } from "../../src/providers/ipc/names.ts";
+import { Names, probeOf } from "../../src/providers/ipc/names.ts";
 import { loadPosix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { makeDir, removeDir } from "../support/child.ts";
@@ -116,6 +116,27 @@ describe("access", () => {
         const posix = await loadPosix();
         posix.unlinkQueue(queue);
         posix.removeDirectory(theirs);
+      }
+    });
+
+    it("queues of another user, who knows the names by which a bus looks for room, leave the room for buses", async () => {
+      const posix = await loadPosix();
+      const theirs = Array.from(
+        { length: 6 },
+        (_, i) => ({ queue: probeOf(PLAIN_USER, i), directory: `/dev/shm/${fresh()}` }),
+      );
+      try {
+        for (const { queue, directory } of theirs) {
+          const { output } = await runAs(PLAIN_USER + 1, OTHER_USER, queue, directory);
+          assertMatch(output, /^made$/m);
+        }
+        const { output } = await runAs(PLAIN_USER, PROGRAM, "reserve", fresh());
+        assertMatch(output, /^\{"opened":6\}$/m);
+      } finally {
+        for (const { queue, directory } of theirs) {
+          posix.unlinkQueue(queue);
+          posix.removeDirectory(directory);
+        }
       }
     });
 

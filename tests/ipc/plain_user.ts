@@ -17,6 +17,15 @@ const doing: Record<string, (namespace: string) => Promise<unknown>> = {
     await Promise.all(buses.map((bus) => bus.close()));
     return { reached, received };
   },
+  async reserve(namespace) {
+    const buses = [await Bus.open(ipc(), { namespace })];
+    const queues = Array.from({ length: 12 }, (_, i) => buses[0]!.queue(`queue-${i}`));
+    for (const queue of queues) await queue.put("item");
+    while (buses.length < 6) buses.push(await Bus.open(ipc(), { namespace, connectTimeout: 2_000 }));
+    for (const queue of queues) await queue.free();
+    for (const bus of buses) await bus.close();
+    return { opened: buses.length };
+  },
   async queues(namespace) {
     const bus = await Bus.open(ipc(), { namespace });
     const posix = await loadPosix();

@@ -161,10 +161,15 @@ export class MessageQueues {
   #hasRoom(sizes: readonly Size[]): boolean {
     const made: number[] = [];
     for (const [i, size] of sizes.entries()) {
-      const name = probeOf(this.#posix.user, i);
+      let name = probeOf(this.#posix.user, i);
+      const create = () => this.#posix.openQueue(name, { ...size, mode: 0o600, exclusive: true });
       this.#posix.unlinkQueue(name); // a process that was killed here has left it
-      const descriptor = this.#posix.openQueue(name, { ...size, mode: 0o600, exclusive: true });
-      if (descriptor === -Errno.EMFILE || descriptor === -Errno.ENOSPC) break;
+      let descriptor = create();
+      if (descriptor === -Errno.EEXIST) { // another user can create it first
+        name += `_${crypto.randomUUID()}`;
+        descriptor = create();
+      }
+      if (descriptor < 0 && descriptor !== -Errno.EINVAL) break;
       if (descriptor >= 0) this.#posix.unlinkQueue(name);
       made.push(descriptor);
     }
