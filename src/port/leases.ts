@@ -68,7 +68,8 @@ export class Leases {
     try {
       return await this.#receiver.settle(queue, receipts, outcome, delay);
     } catch (error) {
-      if (ends.length > 0) this.#loseAt(Math.max(...ends), queue, receipts); // otherwise it was tried before
+      // without an end, it was tried before
+      if (ends.length > 0) this.#loseAt(ends.reduce((a, b) => Math.max(a, b)), queue, receipts);
       throw error;
     }
   }

@@ -59,7 +59,7 @@ export class Outbox {
       this.#merged.set(key, merged = { receipts: all, done: request(all) });
     }
     const from = merged.receipts.length;
-    merged.receipts.push(...receipts);
+    for (const receipt of receipts) merged.receipts.push(receipt); // there may be too many for the arguments of a call
     if (soon && merged.receipts.length >= FULL) this.flush();
     return (await merged.done).slice(from, from + receipts.length);
   }

@@ -134,6 +134,18 @@ describe("Link", () => {
     ]);
   });
 
+  it("settles more leases at once than a call can have arguments, and rejects with the receiver's error", async () => {
+    await using stage = new Stage();
+    const link = await stage.open();
+    const count = 300_000;
+    for (let i = 0; i < count; i++) stage.receiver.items.push({ receipt: `${i}`, body: "", attempt: 1 });
+    const receipts = (await link.receive("q", { max: count, wait: 0, lease: 60_000 })).map(({ receipt }) => receipt);
+    assertEquals(receipts.length, count);
+    stage.receiver.failures.push(new QueueFullError("q"));
+    await assertRejects(() => link.settle("q", receipts, "untried"), QueueFullError);
+    assertEquals((await link.settle("q", receipts, "untried")).length, count);
+  });
+
   it("reports each posted batch, including heartbeats and answers", async () => {
     await using stage = new Stage(() => "secret");
     const link = await stage.open();

@@ -26,6 +26,8 @@ const FAST_POLL = 200;
 const HAND_OVER = 1.5 * SLOW_POLL;
 /** Milliseconds within which several changes of leases count as one. */
 const LEASE_CHANGES = 50;
+/** The largest number of receipts in one command. The arguments of a call overflow the stack at about 120,000. */
+const PART = 4_096;
 /** Milliseconds after which an unused taker is removed. */
 const IDLE = 5_000;
 /** Milliseconds for which a `receive` continues after its wait while it finds only items that it puts aside. */
@@ -147,23 +149,29 @@ export class Queues {
   /** Records starts, as `Receiver.start` describes. */
   start(queue: string, receipts: readonly string[]): Promise<boolean[]> {
     const { due } = this.#names.queue(queue);
-    return run(this.#client, flags(receipts.length), START, [due], receipts, () => this.keyChanged(due));
+    const sent = () => this.keyChanged(due);
+    return inParts(receipts, (part) => run(this.#client, flags(part.length), START, [due], part, sent));
   }
 
   /** Settles leases, as `Receiver.settle` describes. */
-  async settle(queue: string, receipts: readonly string[], outcome: Outcome, delay: number): Promise<boolean[]> {
+  settle(queue: string, receipts: readonly string[], outcome: Outcome, delay: number): Promise<boolean[]> {
     const { due, items, list } = this.#names.queue(queue);
-    const held = flags(receipts.length);
     const sent = () => this.keyChanged(outcome === "ack" || delay > 0 ? due : list);
-    if (outcome === "ack") return await run(this.#client, held, ACK, [due, items], receipts, sent);
-    return await run(this.#client, held, NACK, [due, items, list], [Math.ceil(delay), outcome, ...receipts], sent);
+    return inParts(receipts, (part) => {
+      const held = flags(part.length);
+      if (outcome === "ack") return run(this.#client, held, ACK, [due, items], part, sent);
+      return run(this.#client, held, NACK, [due, items, list], [Math.ceil(delay), outcome, ...part], sent);
+    });
   }
 
   /** Extends leases, as `Receiver.extend` describes. */
   extend(queue: string, receipts: readonly string[], lease: number): Promise<boolean[]> {
     const { due } = this.#names.queue(queue);
     const sent = () => this.keyChanged(due);
-    return run(this.#client, flags(receipts.length), EXTEND, [due], [Math.ceil(lease), ...receipts], sent);
+    return inParts(
+      receipts,
+      (part) => run(this.#client, flags(part.length), EXTEND, [due], [Math.ceil(lease), ...part], sent),
+    );
   }
 
   /** Accepts the server's report of a list of changed keys. If it is null, all may have changed. */
@@ -314,4 +322,16 @@ export class Queues {
   #wakeAll(): void {
     for (const taker of this.#takers.values()) taker.wake();
   }
+}
+
+/** Runs a script for the leases of all receipts. The last part is sent first, because the server puts items back at the head of the list. */
+async function inParts(
+  receipts: readonly string[],
+  act: (part: readonly string[]) => Promise<boolean[]>,
+): Promise<boolean[]> {
+  const parts: Promise<boolean[]>[] = [];
+  for (let at = Math.floor((receipts.length - 1) / PART) * PART; at >= 0; at -= PART) {
+    parts.unshift(act(receipts.slice(at, at + PART)));
+  }
+  return (await Promise.all(parts)).flat();
 }
