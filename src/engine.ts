@@ -151,6 +151,7 @@ export class Engine implements Core {
       this.envelopes = new SignedEnvelopes(namespace, keys, encrypt, maxReceive);
     }
     const opening = Promise.withResolvers<Link>();
+    const early: { readonly error: BusError; readonly rejected?: boolean }[] = [];
     opening.promise.catch(() => {});
     const sender = this.#provider.open({
       namespace,
@@ -168,8 +169,9 @@ export class Engine implements Core {
         state: (connected, error) => this.#connection("receiver", connected, error),
         gap: (reason, lost) => this.gap({ reason, lost }),
         fault: (error, rejected) => {
+          if (!this.server) return void early.push({ error, rejected });
           this.report(error, "", rejected);
-          if (isA(error, BusError) && error.code === "busy") this.caller?.dropped();
+          if (error.code === "busy") this.caller?.dropped();
         },
         inbox: (bodies) => this.#inbox.messages(bodies, this.link.inbox),
         requests: (topics, bodies) => this.#inbox.requests(topics, bodies),
@@ -185,7 +187,10 @@ export class Engine implements Core {
       const timeout = signal.aborted ? 0 : connectTimeout;
       if (opened.status === "fulfilled") await opened.value.close(timeout);
       if (linked.status === "fulfilled") await withDeadline(timeout, (over) => linked.value.close(over));
-      throw opened.status === "rejected" ? opened.reason : (linked as PromiseRejectedResult).reason;
+      const reason: unknown = opened.status === "rejected" ? opened.reason : (linked as PromiseRejectedResult).reason;
+      // the caller of `Bus.open` receives the error that ended it
+      for (const { error, rejected } of early) if (error.message !== textOf(reason)) this.report(error, "", rejected);
+      throw reason;
     }
     this.sender = opened.value;
     this.link = linked.value;
@@ -197,6 +202,7 @@ export class Engine implements Core {
     this.server = new Server(this, (id) => this.caller.workOf(id));
     this.caller = new Caller(this, this.server);
     this.telemetry.log({ level: "info", event: "open" });
+    for (const { error, rejected } of early) this.report(error, "", rejected);
   }
 
   get closing(): AbortSignal {

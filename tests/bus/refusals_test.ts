@@ -1,4 +1,5 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { createServer } from "node:net";
 import { describe, it } from "@std/testing/bdd";
 import { Bus, type BusError, memory, ProviderError } from "../../mod.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
@@ -25,6 +26,40 @@ onRedis("a bus that cannot be opened", ({ it }) => {
       assertEquals([error.code, error.retryable], ["denied", false]);
       assert(!/\b(wrong|right)\b/.test(error.message), error.message);
     }
+  });
+
+  it("names TLS if the server does not answer its handshake, and another program that listens there", async () => {
+    await using server = await RedisServer.start();
+    const url = `rediss://127.0.0.1:${server.port}`;
+    const options = { namespace: fresh(), connectTimeout: 300, waitOnFirstConnect: false };
+    assertEquals(
+      (await refusal(Bus.open(redis({ url }), options))).message,
+      `Cannot connect to Redis: Redis at 127.0.0.1:${server.port} sent no reply within 300 ms; ` +
+        "if it does not use TLS, the URL begins with redis://",
+    );
+    const other = createServer((socket) => void socket.on("error", () => {}).end("HTTP/1.1 400 Bad Request\r\n\r\n"));
+    const port = await freePort();
+    await new Promise<void>((resolve) => other.listen(port, "127.0.0.1", resolve));
+    const { message } = await refusal(Bus.open(redis({ port }), { ...options, connectTimeout: 10_000 }));
+    other.close();
+    assertMatch(message, /: the server at 127\.0\.0\.1:\d+ sent what is not a reply of Redis; check host and port$/);
+  });
+
+  it("rejects with its error, and does not report it too", async () => {
+    await using server = await RedisServer.start();
+    await server.run("acl", "setuser", "limited", "on", ">pw", "~*", "+@read", "+@connection");
+    const printed: unknown[] = [];
+    const { error: print } = console;
+    console.error = (...all) => void printed.push(all);
+    try {
+      const opening = Bus.open(redis({ port: server.port, username: "limited", password: "pw" }), {
+        namespace: fresh(),
+      });
+      assertEquals((await refusal(opening)).code, "denied");
+    } finally {
+      console.error = print;
+    }
+    assertEquals(printed, []);
   });
 });
 

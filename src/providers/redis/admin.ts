@@ -14,7 +14,7 @@ import type { Client } from "./client.ts";
 import { busId, readClients } from "./client_name.ts";
 import { ClusterClient } from "./cluster.ts";
 import { Connection } from "./connection.ts";
-import { replyOf, toProviderError } from "./errors.ts";
+import { noReply, replyOf, toProviderError } from "./errors.ts";
 import { STATS } from "./inspect_scripts.ts";
 import { escapeGlob, Names } from "./names.ts";
 import { servers } from "./registry.ts";
@@ -211,7 +211,7 @@ export class RedisAdmin implements Admin {
       do {
         const scanned = call(page, "scan", cursor, "match", pattern, "count", String(STEP), ...type);
         const reply = await within(TIMEOUT, scanned);
-        if (!reply) throw toProviderError("list the keys", new Error("no answer"));
+        if (!reply) throw toProviderError("read the names of the namespace", noReply(TIMEOUT));
         yield* reply.keys;
         cursor = reply.next;
       } while (cursor !== "0");

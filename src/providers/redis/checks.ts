@@ -268,6 +268,7 @@ const CONNECTING: readonly (readonly [RegExp, string, string])[] = [
     "TLS",
     "rediss:// needs a certificate that this machine trusts (option `tls.ca`)",
   ],
+  [/not a reply of Redis/, "server", "another program listens there: correct host and port"],
   [/All sentinels|sentinel/i, "sentinels", "no Sentinel answers, or none knows that master: see SENTINEL MASTERS"],
   [/Failed to refresh slots/i, "cluster", "no node answers as part of a Cluster: see CLUSTER INFO"],
   [
@@ -285,6 +286,8 @@ const CONNECTING: readonly (readonly [RegExp, string, string])[] = [
 function unreachable(error: Error, { tls }: Settings): Check {
   const known = CONNECTING.find(([pattern]) => pattern.test(error.message));
   const [, name, mend] = known ?? [undefined, "server", "see the message"];
-  const plain = tls && /ECONNRESET|closed|EOF/.test(error.message) ? "; or the server does not use TLS: redis://" : "";
+  const plain = tls && /ECONNRESET|closed|EOF|no reply/.test(error.message)
+    ? "; or the server does not use TLS: redis://"
+    : "";
   return { name, state: "broken", detail: error.message, mend: mend + plain };
 }

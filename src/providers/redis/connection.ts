@@ -110,7 +110,7 @@ export class Connection implements Client, Member {
    */
   async open(timeout: number): Promise<void> {
     const opening = this.#opening = Promise.withResolvers<void>();
-    const timer = setTimeout(() => opening.reject(noReply(timeout)), timeout);
+    const timer = setTimeout(() => opening.reject(noReply(timeout, !!this.#settings.tls)), timeout);
     this.#scheduleCheck(Math.min(PING, this.#timeout));
     // each address has a part of the time for opening, its first commands included, which may be more than the time of a command
     const ofCommand = this.#timeout;

@@ -62,9 +62,10 @@ class ServerFault extends Error {}
 /** The error of a connection that the server closed. */
 export const CLOSED: Error = new ServerFault("closed the connection");
 
-/** Creates the error of a command without a reply. */
-export function noReply(ms: number): Error {
-  return new ServerFault(`sent no reply within ${ms} ms`);
+/** Creates the error of a command without a reply, or of a connection over TLS that was never established. */
+export function noReply(ms: number, tls = false): Error {
+  const hint = tls ? "; if it does not use TLS, the URL begins with redis://" : "";
+  return new ServerFault(`sent no reply within ${ms} ms${hint}`);
 }
 
 /** Returns the error of a command that was not sent, because the connection was down. `cause` is the last error of the connection. */
@@ -119,6 +120,11 @@ function isReply(error: unknown): boolean {
 }
 
 function messageOf(error: unknown, server?: string): string {
+  if (error instanceof Error && error.name === "ParserError") {
+    return `the server${
+      server === undefined ? "" : ` at ${server}`
+    } sent what is not a reply of Redis; check host and port`;
+  }
   // ioredis rejects commands with this text
   const fault = textOf(error) === "Connection is closed." ? CLOSED : error;
   if (fault instanceof ServerFault) return `${server === undefined ? "Redis" : `Redis at ${server}`} ${fault.message}`;
