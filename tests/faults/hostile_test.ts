@@ -10,7 +10,7 @@ import { garbage } from "./garbage.ts";
 import { victim } from "./victim.ts";
 
 onRedis(`a hostile peer (seed ${SEED})`, ({ it, server, provider }) => {
-  const open = (namespace: string) => Bus.open(provider(), { namespace, timeout: 10_000 });
+  const open = (namespace: string) => Bus.open(provider(), { namespace, timeout: 60_000 });
   const peer = () => new Redis({ port: server().port, host: "127.0.0.1" });
 
   it("that writes garbage to every channel and every key: valid messages arrive, rejected ones are reported", async () => {
@@ -94,7 +94,7 @@ onRedis(`a hostile peer (seed ${SEED})`, ({ it, server, provider }) => {
         const id = random.pick<unknown>([crypto.randomUUID(), "", "0", 0, null, {}, "__proto__", ["x"]]);
         const call = random.pick([{ id, server }, { id, server, refused: "gone" }, { id, server: null }, undefined]);
         const answer = { __obj: ["slow", "forged", "str", false, call], __type: "pymq.core.RpcResponse" };
-        for (const inbox of inboxes) await redis.publish(inbox, JSON.stringify(answer));
+        await Promise.all(inboxes.map((inbox) => redis.publish(inbox, JSON.stringify(answer))));
       }
       // nor a cancellation with a guessed id
       for (const inbox of inboxes) await redis.publish(inbox, '{"__obj":["x"],"__type":"tsmq:cancel"}');
