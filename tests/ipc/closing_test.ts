@@ -173,10 +173,10 @@ describe("a closing bus", () => {
       return before !== undefined && before === blocked && outcomes.length === 10;
     });
     const took = await timed(async () => {
-      const { abandoned, clean } = await bus.close({ timeout: 1_000 });
+      const { abandoned, clean } = await bus.close({ timeout: 5_000 }); // a second of it is the transport's
       assertEquals([abandoned, clean], [1, true]);
     });
-    assert(took < 3_000, `it took ${took} ms`);
+    assert(took < 7_000, `it took ${took} ms`);
     await Promise.all([called, ...itemSender]);
     assertEquals(outcomes.filter((how) => how === "sent").length, 10);
     subscriber.signal("SIGCONT");
