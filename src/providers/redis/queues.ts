@@ -329,9 +329,9 @@ async function inParts(
   receipts: readonly string[],
   act: (part: readonly string[]) => Promise<boolean[]>,
 ): Promise<boolean[]> {
-  const parts: Promise<boolean[]>[] = [];
+  const parts: boolean[][] = [];
   for (let at = Math.floor((receipts.length - 1) / PART) * PART; at >= 0; at -= PART) {
-    parts.unshift(act(receipts.slice(at, at + PART)));
+    parts.unshift(await act(receipts.slice(at, at + PART))); // all at once would take longer than a command may
   }
-  return (await Promise.all(parts)).flat();
+  return parts.flat();
 }
