@@ -22,6 +22,13 @@ const acts: Record<string, () => void> = {
     const leases = new Leases(namespace, bus);
     for (const queue of args) overflow.put(queue, leases.key(), writeItem('"forged"', false));
   },
+  /** Subscribes this many buses of another pid namespace, which never look dead. */
+  subscribe() {
+    const [topic, count] = args as [string, string];
+    for (let i = 0; i < Number(count); i++) {
+      subscriptions.subscribe(topic, names.newBus({ ...processes.self, pidNamespace: 1 }, 0));
+    }
+  },
   /** Binds a queue to a topic. */
   bind() {
     directories.within("loops", () => directories.make(namespace.busDirectory(bus)));
@@ -59,11 +66,12 @@ const acts: Record<string, () => void> = {
       bodyFiles.writeFile(`${queueDirectory(queue)}/held`, held, new Uint8Array(0), true);
     }
   },
-  /** Replaces the link that a bus has made. */
+  /** Replaces the link that a bus has made, and sets its time. */
   replace() {
-    const [path, target] = args as [string, string];
+    const [path, target, time] = args as [string, string, string?];
     directories.unlink(path);
     directories.symlink(target, path);
+    if (time !== undefined) directories.setModified(path, Number(time));
   },
   /** Creates a directory this many levels deep. */
   dig() {

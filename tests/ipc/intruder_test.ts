@@ -98,6 +98,22 @@ describe("a member of a group", () => {
       await clear([shared, secret], []);
     },
 
+    async "gives a bus no time that is not valid"() {
+      const shared = fresh();
+      {
+        await using bus = await Bus.open(ipc({ group: GROUP }), { namespace: shared });
+        assertEquals(await bus.publish("event", "topic"), 0);
+        const admin = await ipc({ group: GROUP }).admin!.open(shared);
+        const since = async () => (await admin.buses!())!.map(({ since }) => typeof since);
+        assertEquals(await since(), ["number"]);
+        const [name] = (await admin.inboxes!())!;
+        await intrude(shared, "replace", `loops/${name}/${THREAD}`, "0", String(2 ** 44 * 1_000));
+        assertEquals(await since(), ["undefined"]);
+        await admin.close();
+      }
+      await clear([shared], []);
+    },
+
     async "does not keep other namespaces of the user from opening by a deep directory"() {
       const shared = fresh();
       const ours = await open(shared, GROUP);

@@ -116,7 +116,10 @@ export class IpcAdmin implements Admin {
     return buses.map((bus) => {
       const pid = namespace.names.parseBus(bus)?.pid;
       const opened = namespace.directories.stat(`${namespace.busDirectory(bus)}/${THREAD}`);
-      const since = typeof opened === "number" ? undefined : Math.round(opened.modified);
+      // a member of the group can set any time
+      const since = typeof opened === "number" || opened.modified > Date.now()
+        ? undefined
+        : Math.round(opened.modified);
       return { id: busId(bus), process: pid === undefined ? undefined : this.#programOf(pid), host, pid, since };
     });
   }
