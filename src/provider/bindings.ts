@@ -54,11 +54,12 @@ const REMEDY =
   "that tsmq has not written";
 
 /**
- * Throws if an event would be put into too many queues: everyone who may write to the transport can bind queues.
+ * Throws if an event would be put into too many queues: everyone who may write to the transport can bind queues. On a transport where a bus
+ * makes a copy for each other bus, `buses` is their number.
  *
  * @throws {BusError} "busy", or "too_large" if a smaller event could be put into them
  */
-export function checkCopies(queues: number, body: string): void {
+export function checkCopies(queues: number, body: string, buses = 0): void {
   const doing = "Cannot publish an event";
   if (queues > MAX_QUEUES) {
     throw new BusError(
@@ -66,9 +67,11 @@ export function checkCopies(queues: number, body: string): void {
       `${doing}: ${queues} queues of groups are bound to its topic, and the limit is ${MAX_QUEUES}. ${REMEDY}`,
     );
   }
-  if (queues < 2 || queues * body.length <= MAX_COPIED) return;
+  const copies = queues + buses;
+  if (copies < 2 || copies * body.length <= MAX_COPIED) return;
+  const receivers = buses > 0 ? `${queues} groups and ${buses} buses` : `${queues} groups`;
   const sizes =
-    `it has ${body.length} characters and ${queues} groups, and the limit for all copies is ${MAX_COPIED} characters`;
+    `it has ${body.length} characters and ${receivers}, and the limit for all copies is ${MAX_COPIED} characters`;
   throw new ProviderError("too_large", `${doing}: ${sizes}`);
 }
 

@@ -147,7 +147,7 @@ class IpcSender implements Sender, QueueInspector, Waker {
     let route: Route;
     try {
       route = this.#route(topic);
-      checkCopies(route.queues.size, body);
+      checkCopies(route.queues.size, body, route.destinations.length);
     } catch (error) {
       return Promise.reject(inWords(`publish to "${topic}"`, error));
     }
