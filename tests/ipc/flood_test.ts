@@ -7,6 +7,7 @@ import { Bus } from "../../src/bus.ts";
 import { BusError } from "../../src/errors.ts";
 import { MAX_BINDINGS } from "../../src/provider/bindings.ts";
 import { cleanBriefly, Cleanup, OthersCleanup, removeBus, STEPS } from "../../src/providers/ipc/cleanup.ts";
+import { countItems, countWaiting } from "../../src/providers/ipc/counts.ts";
 import { Leases } from "../../src/providers/ipc/leases.ts";
 import { Moves } from "../../src/providers/ipc/moves.ts";
 import { hashed, MAX_BUSES } from "../../src/providers/ipc/names.ts";
@@ -184,6 +185,35 @@ describe("many names that a member of a group has created", () => {
     await intrude("slots", 20, 2 ** 20, queue);
     const bytes = bytesRead(ours.posix, () => assertEquals(new Leases(ours, "bus").due(queue), []));
     assertEquals(bytes >= 20 * 64 && bytes < 2 ** 20, true, `${bytes} bytes`);
+  });
+
+  each("of subscribers: a large event is not copied for all of them", async ({ name, intrude }) => {
+    await using bus = await Bus.open(ipc({ group: GROUP }), { namespace: name });
+    await intrude("subscribe", "topic", 20);
+    const error = await assertRejects(() => bus.publish("x".repeat(7 * 2 ** 20), "topic"), BusError);
+    assertEquals(error.code, "too_large");
+    assertMatch(error.message, /0 groups and 20 buses, and the limit for all copies is 134217728 characters/);
+  });
+
+  each("of minutes of delayed items: all are counted, a part at a time", async ({ ours, intrude }) => {
+    const queue = ours.names.queue("queue");
+    await intrude("create", NAMES, "link", `queues${queue}/later/%/#-000000.0.0.@`);
+    ours.posix.now = () => NAMES * 60_000;
+    const leases = new Leases(ours, "bus");
+    const counts = [
+      [() => countItems(ours, leases, queue), { waiting: NAMES, leased: 0, delayed: 0 }],
+      [() => countWaiting(ours, leases, queue), NAMES],
+    ] as const;
+    try {
+      for (const [count, expected] of counts) {
+        let counted: unknown;
+        const made = calls(ours.posix, ["stat", "openDirectory"], () => counted = count());
+        assertEquals(made > 0 && made < NAMES, true, `${made} calls`);
+        assertEquals(await counted, expected);
+      }
+    } finally {
+      delete (ours.posix as { now?: unknown }).now;
+    }
   });
 
   each("of dead buses: a cleanup without parts reads no large file of another user", async ({ ours, intrude }) => {

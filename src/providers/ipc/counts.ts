@@ -26,24 +26,30 @@ type Files = readonly (readonly string[])[];
 
 /** Returns the number of items that wait. */
 export function countWaiting(namespace: Namespace, leases: Leases, queue: string): Promise<number> {
-  return unmoved(namespace, queue, () => [], () => {
+  return unmoved(namespace, queue, () => [], async () => {
     const now = namespace.posix.now();
-    return waiting(namespace, queue, leases.counts(queue, now).due, now);
+    const { due } = await namespace.delayed.counts(queue, now, false);
+    return due + waiting(namespace, queue, leases.counts(queue, now).due);
   });
 }
 
 /** Returns the numbers of all items. */
 export function countItems(namespace: Namespace, leases: Leases, queue: string): Promise<Counts> {
-  return unmoved(namespace, queue, () => leases.files(queue), () => {
+  return unmoved(namespace, queue, () => leases.files(queue), async () => {
     const now = namespace.posix.now(); // one time for all: an item whose time comes meanwhile would count twice
+    const put = await namespace.delayed.counts(queue, now, true);
     const { held, due, delayed } = leases.counts(queue, now);
-    const later = namespace.delayed.count(queue, now);
-    return { waiting: waiting(namespace, queue, due, now), leased: held, delayed: delayed + later };
+    return { waiting: put.due + waiting(namespace, queue, due), leased: held, delayed: delayed + put.later };
   });
 }
 
 /** Counts again if meanwhile `files` have changed, or a bus has moved an item into the kernel's queue. */
-async function unmoved<T>(namespace: Namespace, queue: string, files: () => Files, count: () => T): Promise<T> {
+async function unmoved<T>(
+  namespace: Namespace,
+  queue: string,
+  files: () => Files,
+  count: () => Promise<T>,
+): Promise<T> {
   const { delayed, overflow } = namespace;
   const places = (): Files | undefined => {
     const moved = overflow.lastMove(queue);
@@ -55,23 +61,18 @@ async function unmoved<T>(namespace: Namespace, queue: string, files: () => File
   const end = performance.now() + MOVING.time;
   for (let counts = 1;; counts++) {
     const before = places();
-    const counted = count();
+    const counted = await count();
     if (before && same(before, places())) return counted;
     if (counts >= MOVING.counts && performance.now() > end) return counted;
     await pause(MOVING.interval);
   }
 }
 
-/** Returns the number of items that wait, of which `returned` were given back. */
-function waiting(
-  { delayed, overflow, posix, queues }: Namespace,
-  queue: string,
-  returned: number,
-  now: number,
-): number {
+/** Returns the number of items that wait and were put without a delay. Of these, `returned` were given back. */
+function waiting({ overflow, posix, queues }: Namespace, queue: string, returned: number): number {
   const open = queues.use(queue);
   const current = open ? posix.attributes(open.descriptor)?.current ?? 0 : 0;
-  return current + overflow.size(queue) + overflow.moving(queue) + returned + delayed.countDue(queue, now);
+  return current + overflow.size(queue) + overflow.moving(queue) + returned;
 }
 
 function same(before: Files, after: Files | undefined): boolean {

@@ -13,6 +13,7 @@
  * @module
  */
 import { LimitedMap } from "../../internal/caches.ts";
+import { pause } from "../../internal/time.ts";
 import type { BodyFiles } from "./body_files.ts";
 import type { Directories } from "./directories.ts";
 import { check } from "./errors.ts";
@@ -23,6 +24,8 @@ import type { Posix } from "./posix.ts";
 
 /** The largest number of directories that are read at once: the oldest ones. */
 const PAGES = 1_024;
+/** The number of directories that a count reads without a pause. */
+const PART = 256;
 /** The length in milliseconds of the time span whose items share a directory. */
 const PAGE = 60_000;
 /** Matches the name of a directory: a minute. */
@@ -113,27 +116,27 @@ export class DelayedItems {
   }
 
   /**
-   * Returns the number of items that are due at the time `now`. Unlike {@linkcode due}, it does not count items that other buses have just
-   * taken.
+   * Returns the number of items that are due at the time `now`, and with `all` also of those that are not. It reads a part of the minutes at a
+   * time. Unlike {@linkcode due}, it does not count items that other buses have just taken.
    */
-  countDue(queue: string, now: number): number {
-    const end = nameAt(now);
-    return this.files(queue, now).flat().filter((name) => name <= end && parseItem(name)).length;
+  async counts(queue: string, now: number, all: boolean): Promise<{ readonly due: number; readonly later: number }> {
+    const [root, current, end] = [pagesOf(queue), pageOf(now), nameAt(now)];
+    const pages = this.#listing(root).names().filter((page) => PAGE_NAME.test(page) && (all || page <= current));
+    const counts = { due: 0, later: 0 };
+    for (const [i, page] of pages.entries()) {
+      if (i % PART === PART - 1) await pause(0); // members of a group can create any number
+      for (const name of this.#listing(`${root}/${page}`).names()) {
+        if (parseItem(name)) counts[name <= end ? "due" : "later"]++;
+      }
+    }
+    return counts;
   }
 
-  /** Returns the number of items that are not due yet at the time `now`. */
-  count(queue: string, now: number): number {
-    const { directories } = this.#context;
-    const [root, end] = [pagesOf(queue), nameAt(now)];
-    const names = directories.list(root).flatMap((page) => directories.list(`${root}/${page}`));
-    return names.filter((name) => name > end && parseItem(name)).length;
-  }
-
-  /** Returns the names of the files of each minute that has begun at the time `now`. */
-  files(queue: string, now: number = this.#context.posix.now()): (readonly string[])[] {
-    const [root, current] = [pagesOf(queue), pageOf(now)];
+  /** Returns the names of the files of the oldest minutes that have begun. */
+  files(queue: string): (readonly string[])[] {
+    const [root, current] = [pagesOf(queue), pageOf(this.#context.posix.now())];
     const begun = this.#listing(root).names().filter((page) => PAGE_NAME.test(page) && page <= current);
-    return begun.map((page) => this.#listing(`${root}/${page}`).names());
+    return begun.sort().slice(0, PAGES).map((page) => this.#listing(`${root}/${page}`).names());
   }
 
   /** Makes the next access read the items again, because another bus has taken or moved one, or the queue was removed. */
