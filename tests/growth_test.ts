@@ -3,7 +3,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Buffer } from "node:buffer";
 import process from "node:process";
-import { type StandardSchemaV1, ValidationError } from "../mod.ts";
+import { ValidationError } from "../mod.ts";
 import { Codec } from "../src/codec/codec.ts";
 import { unwrap } from "../src/codec/envelope.ts";
 import { writeMarks } from "../src/codec/marks.ts";
@@ -20,6 +20,7 @@ import { Names as RedisNames } from "../src/providers/redis/names.ts";
 import { PubSubParser } from "../src/providers/redis/pubsub_parser.ts";
 import { readRequest } from "../src/rpc/wire.ts";
 import { linear } from "./support/growth.ts";
+import { schema } from "./support/schema.ts";
 
 class Order {
   static readonly topic = "shop.Order";
@@ -27,9 +28,7 @@ class Order {
 
 class Paid {
   static readonly topic = "shop.Paid";
-  static readonly schema: StandardSchemaV1 = {
-    "~standard": { version: 1, vendor: "test", validate: (value) => Promise.resolve({ value: value as object }) },
-  };
+  static readonly schema = schema((value) => Promise.resolve({ value: value as object }));
 }
 
 const codec = new Codec([Order, Paid]);

@@ -4,14 +4,10 @@ import { assertType, type IsExact } from "@std/testing/types";
 import * as v from "valibot";
 import { BusError, ValidationError } from "../src/errors.ts";
 import { type InferInput, type InferOutput, type StandardSchemaV1, validate } from "../src/codec/schema.ts";
+import { schema } from "./support/schema.ts";
 
 const Amount = v.object({ amount: v.pipe(v.string(), v.transform(Number), v.minValue(1)) });
 const SlowAmount = v.pipeAsync(v.number(), v.checkAsync((n) => Promise.resolve(n > 0), "not positive"));
-
-/** A schema without a library. */
-function schema<T>(check: (value: unknown) => StandardSchemaV1.Result<T> | Promise<StandardSchemaV1.Result<T>>) {
-  return { "~standard": { version: 1, vendor: "test", validate: check } } satisfies StandardSchemaV1;
-}
 
 describe("validate()", () => {
   it("returns the output of a synchronous schema at once", () => {

@@ -1,9 +1,9 @@
 import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Codec } from "../../src/codec/codec.ts";
-import type { StandardSchemaV1 } from "../../src/codec/schema.ts";
 import { Decodings } from "../../src/rpc/decodings.ts";
 import { textOf } from "../../src/internal/thrown.ts";
+import { schema } from "../support/schema.ts";
 
 describe("Decodings", () => {
   it("validates a limited number of messages at once by asynchronous schemas, and drops others meanwhile", async () => {
@@ -11,17 +11,11 @@ describe("Decodings", () => {
     let validating = 0;
     class Order {
       static readonly topic = "shop.Order";
-      static readonly schema: StandardSchemaV1 = {
-        "~standard": {
-          version: 1,
-          vendor: "test",
-          validate: async (value) => {
-            validating++;
-            await gate.promise;
-            return { value };
-          },
-        },
-      };
+      static readonly schema = schema(async (value) => {
+        validating++;
+        await gate.promise;
+        return { value };
+      });
     }
     const reports: string[] = [];
     let [read, ended, dropped] = [0, 0, 0];
@@ -50,9 +44,7 @@ describe("Decodings", () => {
     const gate = Promise.withResolvers<void>();
     class Order {
       static readonly topic = "shop.Order";
-      static readonly schema: StandardSchemaV1 = {
-        "~standard": { version: 1, vendor: "test", validate: (value) => gate.promise.then(() => ({ value })) },
-      };
+      static readonly schema = schema((value) => gate.promise.then(() => ({ value })));
     }
     let [read, dropped] = [0, 0];
     const decodings = new Decodings({

@@ -1,19 +1,12 @@
 /** A server at its limit of calls refuses a request before it restores the types of the arguments, which take far more memory than their text. */
 import { assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import {
-  Bus,
-  type BusError,
-  type BusOptions,
-  currentCall,
-  memory,
-  RpcError,
-  type StandardSchemaV1,
-} from "../../mod.ts";
+import { Bus, type BusError, type BusOptions, currentCall, memory, RpcError } from "../../mod.ts";
 import { RawClient } from "../../src/conformance/raw_client.ts";
 import { until } from "../support/until.ts";
 import { KEYS } from "./attacked.ts";
 import { fresh } from "./grounds.ts";
+import { schema } from "../support/schema.ts";
 
 const LIMIT = 10_000;
 
@@ -29,16 +22,10 @@ async function full(options: BusOptions = {}) {
   }
   class Slow {
     static readonly topic = "shop.Slow";
-    static readonly schema: StandardSchemaV1 = {
-      "~standard": {
-        version: 1,
-        vendor: "test",
-        validate: (value) => {
-          validated++;
-          return Promise.resolve({ value });
-        },
-      },
-    };
+    static readonly schema = schema((value) => {
+      validated++;
+      return Promise.resolve({ value });
+    });
   }
   const provider = memory();
   const all = { namespace: fresh(), timeout: 600_000, types: [Mark, Slow] };

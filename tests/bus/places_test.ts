@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import process from "node:process";
-import { Bus, memory, RpcError, type StandardSchemaV1 } from "../../mod.ts";
+import { Bus, memory, RpcError } from "../../mod.ts";
 import { Codec } from "../../src/codec/codec.ts";
 import { heldBytes } from "../../src/codec/held_bytes.ts";
 import { writeMarks } from "../../src/codec/marks.ts";
@@ -10,6 +10,7 @@ import { overridden } from "../../src/conformance/runs.ts";
 import type { Sender } from "../../src/provider/provider.ts";
 import { until } from "../support/until.ts";
 import { fresh } from "./grounds.ts";
+import { schema } from "../support/schema.ts";
 
 const bun = "Bun" in globalThis;
 /** Values whose body has about 1 MB. */
@@ -126,17 +127,11 @@ describe("messages of about 1 MB of small values", () => {
     let validated = 0;
     class Paid {
       static readonly topic = "shop.Paid";
-      static readonly schema: StandardSchemaV1 = {
-        "~standard": {
-          version: 1,
-          vendor: "test",
-          validate: async (value) => {
-            validated++;
-            await gate.promise;
-            return { value };
-          },
-        },
-      };
+      static readonly schema = schema(async (value) => {
+        validated++;
+        await gate.promise;
+        return { value };
+      });
     }
     const provider = memory();
     const namespace = fresh();
