@@ -8,11 +8,15 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-sys.path.pop(0)  # where this file is, whose name is PyMQ's
+# in place of where this file is, whose name is PyMQ's
+sys.path[0] = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tests", "pymq")
 
+import mqueue  # noqa: E402
 import pymq  # noqa: E402
 
 group, url = sys.argv[1:3]
+if group == "ipc":
+    mqueue.mount()
 # PyMQ's calls block: so many threads stand for the promises of the others
 THREADS = 8
 
