@@ -38,7 +38,7 @@ function contextOf(namespace: string): ReceiverContext & { sendTimeout: number }
 }
 
 /** Replaces a system call until it is disposed. `act` receives the real one. */
-async function replaced<K extends "openQueue" | "rename" | "send" | "unlink" | "write">(
+async function replaced<K extends "openQueue" | "poll" | "rename" | "send" | "unlink" | "write">(
   call: K,
   act: (real: Posix[K], ...args: Parameters<Posix[K]>) => number,
 ): Promise<Disposable> {
@@ -89,6 +89,32 @@ describe("the overflow", () => {
       const got = await receiver.receive("queue", { max: 4, wait: 0, signal });
       assertEquals(got.map(({ body }) => body), ["1", "0", "2", "3"]);
     }));
+
+  for (const end of ["moved", "put back, because there is no room"]) {
+    it(`is taken in order, though another bus that gets few turns moves an item, which is ${end}`, () =>
+      play(async (sender, receiver, other) => {
+        const { directories, names, overflow, posix, queues } = other.internals;
+        const name = names.queue("queue");
+        await sender.send("queue", "first", { wait: 0 });
+        await receiver.receive("queue", { max: 1, wait: 0, signal }); // leaves an empty queue of the kernel
+        const leases = new Leases(other.internals, other.busName);
+        for (const body of ["0", "1", "2"]) overflow.put(name, leases.key(), writeItem(body, false));
+        const { path } = overflow.oldest(name)!;
+        const moving = `${movingDirectory(name)}/${leases.key()}.0.0.${other.busName}`;
+        directories.within(movingDirectory(name), () => directories.rename(path, moving));
+        let checks = 0;
+        using _ = await replaced("poll", (real, fds, count, ms) => {
+          if (++checks > 5) return real(fds, count, ms);
+          if (checks < 5) return real(fds, count, 100);
+          if (end !== "moved") return directories.rename(moving, path);
+          const message = writeItem("0", false);
+          posix.send(queues.use(name)!.descriptor, message, message.length);
+          return directories.unlink(moving);
+        });
+        const got = await receiver.receive("queue", { max: 3, wait: 0, signal });
+        assertEquals(got.map(({ body }) => body), ["0", "1", "2"]);
+      }));
+  }
 
   it("waits for the kernel's queue that is created just before it is read", () =>
     play(async (sender, receiver) => {

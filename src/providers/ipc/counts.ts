@@ -52,10 +52,11 @@ async function unmoved<T>(
 ): Promise<T> {
   const { delayed, overflow } = namespace;
   const places = (): Files | undefined => {
+    const now = Date.now();
     const moved = overflow.lastMove(queue);
     if (moved === undefined) return undefined;
     // a further move within a tick sets the same time
-    const unclear = Date.now() - moved <= TICK;
+    const unclear = now - moved <= TICK;
     return [[`${moved}`], ...files(), ...unclear ? [...overflow.files(queue), ...delayed.files(queue)] : []];
   };
   const end = performance.now() + MOVING.time;

@@ -195,24 +195,29 @@ export class ItemReceiver {
     takeMoved();
     for (const item of delayed.due(name, batch.left)) {
       if (batch.full) return;
-      const delivery = this.#leases.claim(name, item.path, item.name, lease, read);
-      if (delivery) {
-        delayed.taken(name);
-        batch.push(delivery);
-      } else {
+      const claim = () => this.#leases.claim(name, item.path, item.name, lease, read);
+      let delivery = claim();
+      if (delivery) delayed.taken(name);
+      else {
         delayed.refresh(name);
         this.#moves.settle(name); // another bus moves it, or has taken it
         takeMoved();
+        if (!batch.full) delivery = claim(); // it is here again if the kernel's queue had no room for it
       }
+      if (delivery) batch.push(delivery);
     }
   }
 
+  /** Returns the oldest item of the overflow at a time when no other bus moved one. Returns undefined if others move one each time. */
   #oldest(name: string): ItemFile | undefined {
     const { overflow } = this.#namespace;
     if (!overflow.any(name)) return undefined;
-    const oldest = overflow.oldest(name);
-    if (oldest) this.#moves.settle(name);
-    return oldest;
+    for (let i = 0; i < QUICK; i++) {
+      const oldest = overflow.oldest(name);
+      if (!oldest || !this.#moves.settle(name)) return oldest;
+      overflow.refresh(name); // the item that was being moved is here again if the kernel's queue had no room for it
+    }
+    return undefined;
   }
 
   /** Takes items from the overflow. Returns the path of an item that it could not take, if any. */

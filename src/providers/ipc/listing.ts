@@ -47,6 +47,7 @@ export class Listing {
 
   /** Returns the names in the directory. It is the same array until the directory changes. */
   names(): readonly string[] {
+    const now = Date.now(); // before it is read: a busy machine may pause this thread at any time
     const stat = this.#tree.stat(this.#path);
     // a lack of descriptors must not look like an empty directory
     if (typeof stat === "number") return this.#none(stat);
@@ -54,7 +55,7 @@ export class Listing {
     const same = read?.inode === stat.inode && read.modified === stat.modified && read.size === stat.size;
     if (same && this.#names !== NO_NAMES) return this.#names;
     const names = this.#tree.read(this.#path);
-    this.#read = Date.now() - stat.modified > TICK ? stat : undefined;
+    this.#read = now - stat.modified > TICK ? stat : undefined;
     return typeof names === "number" ? this.#none(names) : this.#names = names;
   }
 

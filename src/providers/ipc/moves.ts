@@ -17,10 +17,13 @@ import type { Listing } from "./listing.ts";
 import type { OpenQueue } from "./mqueues.ts";
 import type { Namespace } from "./namespace.ts";
 
-/** Milliseconds that a take waits for an item that another bus is moving. A bus that pauses longer does not stop the queue. */
-const PATIENCE = 200;
-/** Milliseconds between two checks whether the item has been moved. */
+/** Milliseconds between two checks whether an item that another bus is moving has been moved. */
 const CHECK_INTERVAL = 1;
+/**
+ * The number of checks, and at most the milliseconds, after which a take continues: a bus that pauses longer does not stop the queue. Checks
+ * are counted because a bus that gets few turns of a busy processor has not paused, and this one gets few turns too.
+ */
+const PATIENCE = { checks: 200, most: 2_000 };
 /** The largest number of names among the items that are being moved that are looked at: far more than can be moved at a time. */
 const MAX_MOVING = 256;
 /** The largest number of queues whose listing is cached, and of items that are known to be moved by a paused bus. */
@@ -76,14 +79,17 @@ export class Moves {
     return open !== undefined && this.#put(open, message, starts, "front");
   }
 
-  /** Waits until no other bus moves an item of this queue. */
-  settle(queue: string): void {
+  /** Waits until no other bus moves an item of this queue. Returns whether one did. */
+  settle(queue: string): boolean {
     const { posix } = this.#namespace;
-    const end = performance.now() + PATIENCE;
-    while (true) {
+    const end = performance.now() + PATIENCE.most;
+    for (let checks = 0;; checks++) {
       const moving = this.recover(queue).filter((name) => !this.#paused.has(name));
-      if (moving.length === 0) return;
-      if (performance.now() >= end) return moving.forEach((name) => this.#paused.set(name, true));
+      if (moving.length === 0) return checks > 0;
+      if (checks >= PATIENCE.checks || performance.now() >= end) {
+        for (const name of moving) this.#paused.set(name, true);
+        return true;
+      }
       posix.poll(new Uint8Array(0), 0, CHECK_INTERVAL);
     }
   }

@@ -1,0 +1,28 @@
+/** The names in a directory that is read often. */
+import { assertEquals } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { Listing, TICK } from "../../src/providers/ipc/listing.ts";
+
+describe("the names in a directory", () => {
+  it("are read again after a change that set the same time, however long this thread pauses", () => {
+    const modified = Date.now();
+    let [names, reads] = [["0"], 0];
+    const pausing = () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2 * TICK);
+    const tree = {
+      path: (path: string) => path,
+      stat: () => ({ inode: 1, modified, size: 40, read: 0, regular: false }) as never,
+      read: () => {
+        reads++;
+        const read = names;
+        names = ["0", "1"];
+        pausing();
+        return read;
+      },
+    };
+    const listing = new Listing(tree, "queues");
+    assertEquals(listing.names(), ["0"]);
+    assertEquals(listing.names(), ["0", "1"]);
+    assertEquals(listing.names(), ["0", "1"]);
+    assertEquals(reads, 2, "without a change, they are not read again");
+  });
+});
