@@ -1,0 +1,143 @@
+/**
+ * A map for keys that others choose, or whose entries come and go. It has the two properties that a `Map` lacks:
+ *
+ * - The hashes of strings are known on both runtimes (Bun has no seed, Deno's is a constant of its program), so a peer can choose any
+ *   number of names with one hash, and each access to a `Map` of 10,000 of them takes milliseconds.
+ * - In V8, the table that a `Map` has outgrown refers to its successor. Once a table is in the old generation, all later ones get there, with
+ *   all their values, and the collector copies each value once more instead of dropping it.
+ *
+ * @module
+ */
+
+/** The smallest number of buckets, a power of two. */
+const SMALLEST = 8;
+/** The largest number of buckets: the highest 16 of the hash's 32 bits are random for all keys, because a character has 17 (with the one that is added). */
+const LARGEST = 2 ** 16;
+/** The number of characters of a key that count for its hash. */
+const HASHED = 1_024;
+
+/** A random factor for the character at each position. Two keys are in the same of 65,536 buckets with a probability of 1 in 65,536, whatever they are. */
+const FACTORS = crypto.getRandomValues(new Int32Array(HASHED));
+
+/** Returns the hash of a key, whose highest bits are to be used. */
+function hashOf(key: string): number {
+  const length = Math.min(key.length, HASHED);
+  let hash = 0;
+  for (let i = 0; i < length; i++) hash = (hash + Math.imul(FACTORS[i]!, key.charCodeAt(i) + 1)) | 0;
+  return hash;
+}
+
+interface Entry<V> {
+  readonly key: string;
+  readonly hash: number;
+  value: V;
+  /** The next entry of the bucket. */
+  next: Entry<V> | undefined;
+  /** The entries that were added before and after this one. */
+  earlier: Entry<V> | undefined;
+  later: Entry<V> | undefined;
+}
+
+/** A map from strings, in the order in which the keys were added. */
+export class TextMap<V> implements Iterable<[string, V]> {
+  #buckets: (Entry<V> | undefined)[] = new Array(SMALLEST).fill(undefined);
+  #shift = shiftFor(SMALLEST);
+  #first: Entry<V> | undefined;
+  #last: Entry<V> | undefined;
+  #size = 0;
+
+  /** The number of keys. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Returns whether there is such a key. */
+  has(key: string): boolean {
+    return this.#find(key, hashOf(key)) !== undefined;
+  }
+
+  /** Returns the value of a key. */
+  get(key: string): V | undefined {
+    return this.#find(key, hashOf(key))?.value;
+  }
+
+  /** Sets the value of a key. A new key is the last one. */
+  set(key: string, value: V): this {
+    const hash = hashOf(key);
+    const found = this.#find(key, hash);
+    if (found) {
+      found.value = value;
+      return this;
+    }
+    if (this.#size >= this.#buckets.length && this.#size < LARGEST) this.#resize(this.#buckets.length * 2);
+    const bucket = hash >>> this.#shift;
+    const entry = { key, hash, value, next: this.#buckets[bucket], earlier: this.#last, later: undefined };
+    this.#buckets[bucket] = entry;
+    if (this.#last) this.#last.later = entry;
+    else this.#first = entry;
+    this.#last = entry;
+    this.#size++;
+    return this;
+  }
+
+  /** Removes a key. Returns whether there was one. */
+  delete(key: string): boolean {
+    const hash = hashOf(key);
+    const bucket = hash >>> this.#shift;
+    let before: Entry<V> | undefined;
+    for (let entry = this.#buckets[bucket]; entry; before = entry, entry = entry.next) {
+      if (entry.hash !== hash || entry.key !== key) continue;
+      if (before) before.next = entry.next;
+      else this.#buckets[bucket] = entry.next;
+      if (entry.earlier) entry.earlier.later = entry.later;
+      else this.#first = entry.later;
+      if (entry.later) entry.later.earlier = entry.earlier;
+      else this.#last = entry.earlier;
+      // a removed entry refers to no other one: in V8, it may be in the old generation
+      entry.next = entry.earlier = entry.later = undefined;
+      this.#size--;
+      return true;
+    }
+    return false;
+  }
+
+  /** Yields the keys. Keys that are added meanwhile are included; the loop may remove the key that it is at. */
+  *keys(): Generator<string, undefined> {
+    for (const [key] of this) yield key;
+  }
+
+  /** Yields the values, as {@linkcode keys} yields the keys. */
+  *values(): Generator<V, undefined> {
+    for (const [, value] of this) yield value;
+  }
+
+  /** Yields the keys with their values. */
+  *[Symbol.iterator](): Generator<[string, V], undefined> {
+    for (let entry = this.#first; entry;) {
+      const { later } = entry;
+      yield [entry.key, entry.value];
+      entry = entry.later ?? later;
+    }
+  }
+
+  #find(key: string, hash: number): Entry<V> | undefined {
+    let entry = this.#buckets[hash >>> this.#shift];
+    while (entry && (entry.hash !== hash || entry.key !== key)) entry = entry.next;
+    return entry;
+  }
+
+  #resize(buckets: number): void {
+    this.#buckets = new Array(buckets).fill(undefined);
+    this.#shift = shiftFor(buckets);
+    for (let entry = this.#first; entry; entry = entry.later) {
+      const bucket = entry.hash >>> this.#shift;
+      entry.next = this.#buckets[bucket];
+      this.#buckets[bucket] = entry;
+    }
+  }
+}
+
+/** Returns the number of bits by which a hash is shifted to get the number of its bucket. */
+function shiftFor(buckets: number): number {
+  return 32 - Math.log2(buckets);
+}
