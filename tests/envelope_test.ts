@@ -1,8 +1,8 @@
-import { assert, assertEquals, assertFalse } from "@std/assert";
+import { assert, assertEquals, assertFalse, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Codec } from "../src/codec/codec.ts";
-import { unwrap, wrap } from "../src/codec/envelope.ts";
-import { type MessageHeaders, readHeaders } from "../src/codec/headers.ts";
+import { separate, unwrap, wrap } from "../src/codec/envelope.ts";
+import { checkHeaders, listHeaders, type MessageHeaders, parseHeaders, readHeaders } from "../src/codec/headers.ts";
 import { readMarks, writeMarks } from "../src/codec/marks.ts";
 import { ValidationError } from "../src/errors.ts";
 import { difference } from "./support/same.ts";
@@ -107,6 +107,36 @@ describe("envelope", () => {
     for (const body of hostile) assertEquals(unwrap(body), undefined, body);
     // as for any unknown object
     assertEquals(value(hostile[0]!), { __tsmq: { a: 1 }, __obj: 1 });
+  });
+
+  it("headers are listed without JSON.parse as it reads them", () => {
+    const values = ["", '"', "\\", "}", "\\u007d", "\\\\}", "☃\u{1f600}", 'a"b\\"', "/", "x".repeat(30_000)];
+    for (const value of values) {
+      for (const more of [{}, { "1": value, b: "\\" }]) {
+        const message = wrap("1", { a: value, ...more } as MessageHeaders);
+        const { head } = separate(message)!;
+        assertEquals(listHeaders(head), Object.entries(JSON.parse(message).__tsmq), head);
+      }
+    }
+    assertEquals(listHeaders('{"a":"\\/\\u00e4"}'), [["a", "/ä"]]);
+    const wrong = ['{"a":"\\n"}', '{"a":"\\x"}', '{"a":"\\u00"}', '{"a":"\\"}', '{"a":"b",}', '{"a":"b"}}', '{"a":"b"'];
+    for (const json of [...wrong, '{"a":"\ud800"}', '{"a":"\n"}', '{"a b":"c"}', '{"a":1}', "{}", "{", '[["a","b"]]']) {
+      assertEquals(listHeaders(json), undefined, json);
+    }
+  });
+
+  it("headers have a largest number", () => {
+    const many = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, i) => [`h${i}`, "v"]));
+    assertEquals(Object.keys(checkHeaders(many(256), "options")!).length, 256);
+    assertThrows(
+      () => checkHeaders(many(257), "options"),
+      ValidationError,
+      "Cannot use headers: they are 257 headers, and at most 256 are allowed",
+    );
+    for (const [count, read] of [[272, true], [273, false]] as const) {
+      const json = JSON.stringify(many(count));
+      for (const found of [listHeaders(json), parseHeaders(json)]) assertEquals(found !== undefined, read);
+    }
   });
 
   it("headers change no prototype", () => {

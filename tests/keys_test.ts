@@ -12,9 +12,24 @@ import { SeenEvents } from "../src/pubsub/seen_events.ts";
 import { LostLeases } from "../src/port/lost_leases.ts";
 import { open } from "../src/queue/deliveries.ts";
 import { SeenRequests } from "../src/rpc/seen_requests.ts";
+import { colliding } from "./support/colliding.ts";
 
 const SECRET = "s".repeat(32);
 const TEXTS = ["", "a", "ünï☃\u{1f600}\n", "x".repeat(55), "x".repeat(56), "x".repeat(64), "x".repeat(100_000)];
+
+/** Records the first arguments of the calls of a method, until the returned function is called. */
+function spy<Name extends string>(
+  owner: { [name in Name]: (...args: never[]) => unknown },
+  name: Name,
+  uses: unknown[],
+): () => void {
+  const method = owner[name];
+  owner[name] = function (this: unknown, ...args: never[]) {
+    uses.push(args[0]);
+    return method.apply(this, args);
+  };
+  return () => void (owner[name] = method);
+}
 
 describe("Hmac", () => {
   it("computes HMAC-SHA-256", () => {
@@ -81,6 +96,37 @@ describe("SignedEnvelopes", () => {
         }
       }
     }
+  });
+
+  it("parse nothing of a message, and make nothing of it a key, before its signature is verified", () => {
+    const names = Object.fromEntries(colliding(8).map((name) => [name, ""]));
+    const plain = new SignedEnvelopes("n", keys, false);
+    const own = plain.seal("event", "t", "1", { h: "v" });
+    const encrypted = new SignedEnvelopes("n", keys, true).seal("event", "t", "1", { h: "v" });
+    const forged = [
+      wrap("1", names),
+      wrap("1", { ...unwrap(own)!.headers, ...names }),
+      wrap("1", { ...unwrap(own)!.headers, h: "forged" }),
+      wrap('"Zm9yZ2Vk"', unwrap(encrypted)!.headers),
+      wrap('"Zm9yZ2Vk"', { ...unwrap(encrypted)!.headers, "tsmq-encryption": `k ${"s".repeat(22)} 1`, h: "v" }),
+    ];
+    for (const text of forged) {
+      const uses: unknown[] = [];
+      const restore = [
+        spy(JSON, "parse", uses),
+        spy(Object, "fromEntries", uses),
+        spy(Map.prototype, "set", uses),
+        spy(Set.prototype, "add", uses),
+      ];
+      try {
+        assert(plain.open("event", "t", text).refused, text);
+        assert(plain.openItem("t@g", text, undefined, true).refused, text);
+      } finally {
+        for (const end of restore) end();
+      }
+      assertEquals(uses, [], text);
+    }
+    for (const text of [own, encrypted]) assertEquals(plain.open("event", "t", text).headers?.h, "v");
   });
 
   it("cover the namespace, the destination, its name, and the key", () => {

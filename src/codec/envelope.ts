@@ -119,15 +119,20 @@ export function wrap(body: string, headers: MessageHeaders | undefined): string 
 
 /** Takes a body out of its envelope. Returns undefined if there is no envelope. A malformed envelope counts as a body. */
 export function unwrap(text: string): Opened | undefined {
-  if (!text.startsWith(HEAD)) {
-    return text.startsWith(TRACE_HEAD) ? openTraced(text.slice(TRACE_HEAD.length)) : undefined;
-  }
+  if (text.startsWith(TRACE_HEAD)) return openTraced(text.slice(TRACE_HEAD.length));
+  const parts = separate(text);
+  const headers = parts && parseHeaders(parts.head);
+  return headers && { body: parts.body, headers };
+}
+
+/** Separates a body from the JSON of its headers, without parsing them. Returns undefined as {@linkcode unwrap} does. */
+export function separate(text: string): { readonly head: string; readonly body: string } | undefined {
+  if (!text.startsWith(HEAD)) return undefined;
   // names and values contain no closing brace
   const end = text.indexOf("}", HEAD.length);
   if (end < 0 || end > MAX_HEAD || text[end + 1] !== ",") return undefined;
-  const headers = parseHeaders(text.slice(HEAD.length - 1, end + 1));
-  const body = headers && openBody(text.slice(end + 2));
-  return headers && body !== undefined ? { body, headers } : undefined;
+  const body = openBody(text.slice(end + 2));
+  return body === undefined ? undefined : { head: text.slice(HEAD.length - 1, end + 1), body };
 }
 
 function openTraced(text: string): Opened | undefined {

@@ -8,11 +8,15 @@ import { kindOf } from "../internal/arguments.ts";
 import { textOf } from "../internal/thrown.ts";
 import { prepare } from "./tags.ts";
 
-/** Short strings that are sent with a body. Names are tokens as in HTTP, case-sensitive; names that begin with `tsmq-` are reserved. */
+/** Short strings that are sent with a body, at most 256 with 8 KiB. Names are tokens as in HTTP, case-sensitive; names that begin with `tsmq-` are reserved. */
 export type MessageHeaders = Readonly<Record<string, string>>;
 
 /** The largest number of bytes of all names and values. */
 const MAX_BYTES = 8_192;
+/** The largest number of headers that a user sets. */
+const MAX_NAMES = 256;
+/** The largest number of headers that are read: a user's, and tsmq's own. */
+const MAX_READ: number = MAX_NAMES + 16;
 /** The prefix of tsmq's own headers, which users neither set nor see. */
 const RESERVED = "tsmq-";
 /** A token of RFC 9110. */
@@ -20,6 +24,13 @@ const NAME = /^[!#$%&'*+\-.^_`|~\dA-Za-z]+$/;
 // deno-lint-ignore no-control-regex
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
 const bytes = new TextEncoder();
+
+/** A header as its sender wrote it. */
+export type Header = readonly [name: string, value: string];
+/** A header in JSON, and the character that follows it. A name has no escapes, because all characters of a token are plain. */
+const HEADER = /"([!#$%&'*+\-.^_`|~\dA-Za-z]+)":"([^"\\]*(?:\\.[^"\\]*)*)"([,}])/y;
+/** The digits of a character's code. */
+const HEX = /^[\dA-Fa-f]{4}$/;
 
 /** The headers of a message without headers. */
 export const NO_HEADERS: MessageHeaders = Object.freeze(Object.create(null));
@@ -40,7 +51,11 @@ export function checkHeaders(headers: unknown, part: InvalidPart): MessageHeader
   let size = 0;
   try {
     if (Symbol.iterator in headers) throw invalid("they are an iterable, such as a Map, and not an object of strings");
-    for (const [name, value] of Object.entries(headers)) {
+    const entries = Object.entries(headers);
+    if (entries.length > MAX_NAMES) {
+      throw invalid(`they are ${entries.length} headers, and at most ${MAX_NAMES} are allowed`);
+    }
+    for (const [name, value] of entries) {
       const fault = nameFault(name) ?? valueFault(value);
       if (fault) throw invalid(`${JSON.stringify(name)} ${fault}`);
       checked[name] = value;
@@ -58,8 +73,10 @@ export function checkHeaders(headers: unknown, part: InvalidPart): MessageHeader
 /** Returns received headers, in an object without a prototype; undefined if they are not valid. */
 export function readHeaders(value: unknown): MessageHeaders | undefined {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
-  const headers: Record<string, string> = prepare(Object.create(null), Object.keys(value));
-  for (const [name, text] of Object.entries(value)) {
+  const entries = Object.entries(value);
+  if (entries.length > MAX_READ) return undefined;
+  const headers: Record<string, string> = prepare(Object.create(null), entries.map(([name]) => name));
+  for (const [name, text] of entries) {
     if (!NAME.test(name) || valueFault(text)) return undefined;
     headers[name] = text as string;
   }
@@ -73,6 +90,37 @@ export function parseHeaders(json: string): MessageHeaders | undefined {
   } catch {
     return undefined;
   }
+}
+
+/**
+ * Reads headers from JSON as tsmq writes it, in their order, without `JSON.parse` and without an object: a peer that cannot sign may have
+ * chosen names that collide in the engine's tables. Returns undefined if they are not valid.
+ */
+export function listHeaders(json: string): Header[] | undefined {
+  const list: Header[] = [];
+  HEADER.lastIndex = 1;
+  do {
+    const [whole, name, text, after] = HEADER.exec(json) ?? [];
+    if (whole === undefined || list.length === MAX_READ) return undefined;
+    const value = unescape(text!);
+    if (valueFault(value) || (after === "}") !== (HEADER.lastIndex === json.length)) return undefined;
+    list.push([name!, value]);
+  } while (HEADER.lastIndex < json.length);
+  return list;
+}
+
+/** Replaces the escapes of a JSON string. Those of control characters become one, and so do wrong ones: no header contains any. */
+function unescape(text: string): string {
+  let [plain, from] = ["", 0];
+  for (let at = text.indexOf("\\"); at >= 0; at = text.indexOf("\\", from)) {
+    const character = text[at + 1]!;
+    const code = character === "u" ? text.slice(at + 2, at + 6) : "";
+    plain += text.slice(from, at);
+    if (HEX.test(code)) plain += String.fromCharCode(parseInt(code, 16));
+    else plain += '"\\/'.includes(character) ? character : "\0";
+    from = at + 2 + code.length;
+  }
+  return plain + text.slice(from);
 }
 
 /** Returns the headers that a user sees: those that are not tsmq's own. */
@@ -99,7 +147,11 @@ export function withTopic(headers: MessageHeaders | undefined, topic: string | u
 
 /** Returns the topic in the headers of an event, if there is one. */
 export function topicIn(headers: MessageHeaders | undefined): string | undefined {
-  const value = headers?.[TOPIC];
+  return readTopicHeader(headers?.[TOPIC]);
+}
+
+/** Returns the topic that a header contains, if it is valid. */
+export function readTopicHeader(value: string | undefined): string | undefined {
   if (value === undefined || value.length > MAX_TOPIC_HEADER) return undefined;
   try {
     return decodeURIComponent(value);

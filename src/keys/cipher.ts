@@ -30,7 +30,9 @@ export class Cipher {
    * a session.
    */
   encrypt(text: string, context: string, session: string, count: number): string {
-    const cipher = createCipheriv("aes-256-gcm", this.#key(session), nonce(count));
+    const key = this.#key(session);
+    this.#keep(session, key);
+    const cipher = createCipheriv("aes-256-gcm", key, nonce(count));
     cipher.setAAD(Buffer.from(context, "utf8"));
     return Buffer.concat([cipher.update(text, "utf8"), cipher.final(), cipher.getAuthTag()]).toString("base64");
   }
@@ -40,22 +42,24 @@ export class Cipher {
     try {
       const bytes = Buffer.from(encrypted, "base64");
       if (bytes.length < TAG || bytes.toString("base64") !== encrypted) return undefined; // it ignores wrong characters
-      const decipher = createDecipheriv("aes-256-gcm", this.#key(session), nonce(count), { authTagLength: TAG });
+      const key = this.#key(session);
+      const decipher = createDecipheriv("aes-256-gcm", key, nonce(count), { authTagLength: TAG });
       decipher.setAAD(Buffer.from(context, "utf8"));
       decipher.setAuthTag(bytes.subarray(bytes.length - TAG));
-      return utf8(Buffer.concat([decipher.update(bytes.subarray(0, bytes.length - TAG)), decipher.final()]));
+      const text = utf8(Buffer.concat([decipher.update(bytes.subarray(0, bytes.length - TAG)), decipher.final()]));
+      this.#keep(session, key); // not before: others may choose names that collide
+      return text;
     } catch {
       return undefined;
     }
   }
 
   #key(session: string): Uint8Array {
-    let key = this.#sessions.get(session);
-    if (!key) {
-      key = derive(this.#source, "tsmq 1 session", session);
-      this.#sessions.set(session, key);
-    }
-    return key;
+    return this.#sessions.get(session) ?? derive(this.#source, "tsmq 1 session", session);
+  }
+
+  #keep(session: string, key: Uint8Array): void {
+    if (!this.#sessions.has(session)) this.#sessions.set(session, key);
   }
 }
 

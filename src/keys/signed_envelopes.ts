@@ -9,13 +9,23 @@ import {
   type Destination,
   ENCRYPTION,
   type Envelopes,
-  type Opened,
   type Received,
+  separate,
   type Signed,
-  unwrap,
   wrap,
 } from "../codec/envelope.ts";
-import { itemHeaders, type MessageHeaders, readHeaders, TOPIC, topicIn, withTopic } from "../codec/headers.ts";
+import {
+  type Header,
+  itemHeaders,
+  listHeaders,
+  type MessageHeaders,
+  parseHeaders,
+  readHeaders,
+  readTopicHeader,
+  TOPIC,
+  topicIn,
+  withTopic,
+} from "../codec/headers.ts";
 import { UntrustedError } from "../errors.ts";
 import { largestText } from "../provider/largest_text.ts";
 import { DEAD, parseGroupQueue } from "../provider/queue_names.ts";
@@ -28,6 +38,13 @@ const SIGNATURE = "tsmq-signature";
 const UNCOVERED = new Set([SIGNATURE, ENCRYPTION, TOPIC]);
 /** A destination with its name. */
 type NamedDestination = readonly [destination: Destination, name: string];
+/** A message whose signature is not verified yet. */
+interface Unverified {
+  /** The JSON of the headers. */
+  readonly head: string;
+  readonly headers: readonly Header[];
+  readonly body: string;
+}
 /** A received message, and the kind of destination that it was signed for. */
 interface Verified extends Received {
   readonly as?: Destination;
@@ -75,19 +92,19 @@ export class SignedEnvelopes implements Envelopes {
       destination === "inbox" && this.#inboxes?.has(name) !== false;
     const version = encrypt ? VERSION_ENCRYPTED : VERSION_SIGNED;
     const stamp = `${version} ${first.id} ${Date.now().toString(36)} ${this.#session}.${(++this.#count).toString(36)}`;
-    const listed = list(headers);
+    const listed = list(Object.entries(headers ?? {}));
     const signature = `${stamp} ${first.sign(this.#signed(stamp, [destination, name], listed, body))}`;
     if (encrypt) return this.#encrypted(listed, body, signature);
     return wrap(body, { ...headers, [SIGNATURE]: signature });
   }
 
   open(destination: Destination, name: string, text: string): Received {
-    return this.#open([[destination, name]], unwrap(text), text);
+    return this.#open([[destination, name]], outline(text), text);
   }
 
   openItem(queue: string, text: string, topic: string | undefined, stored: boolean): Received {
-    const outer = unwrap(text);
-    const about = topic ?? topicIn(outer?.headers);
+    const outer = outline(text);
+    const about = topic ?? readTopicHeader(outer && valueOf(outer, TOPIC));
     const event = stored ? eventOf(queue, about) : undefined;
     const item = ["item", queue] as const;
     const received = this.#open(event === undefined ? [item] : [["event", event], item], outer, text);
@@ -101,7 +118,7 @@ export class SignedEnvelopes implements Envelopes {
     const signature = own?.[SIGNATURE];
     // an item that was never signed, or whose signature was refused, is not signed now either
     if (signature === undefined || !encrypted(signature)) return wrap(item, own);
-    return this.#encrypted(list(own), item, signature, own);
+    return this.#encrypted(list(Object.entries(own ?? {})), item, signature, own);
   }
 
   encryptTo(inbox: string): void {
@@ -109,13 +126,16 @@ export class SignedEnvelopes implements Envelopes {
     if (this.#inboxes && this.#inboxes.size > MAX_INBOXES) this.#inboxes = undefined;
   }
 
-  /** Reads a text that was signed for one of the destinations. `outer` is the text without its envelope. */
-  #open(destinations: readonly NamedDestination[], outer: Opened | undefined, text: string): Verified {
+  /**
+   * Reads a text that was signed for one of the destinations. `outer` is its outline. Nothing of the text is parsed, or becomes a key of an
+   * object or a map, before the signature is verified: others may choose keys that collide.
+   */
+  #open(destinations: readonly NamedDestination[], outer: Unverified | undefined, text: string): Verified {
     const refuse = (why: string): Received => ({ body: text, refused: refusal(destinations.at(-1)!, why) });
     if (text.length > this.#largest) return refuse("it is larger than maxReceive"); // before it costs the time of an HMAC
-    const signature = outer?.headers[SIGNATURE];
+    const signature = outer && valueOf(outer, SIGNATURE);
     if (!outer || signature === undefined) return refuse("it is not signed");
-    const encryption = outer.headers[ENCRYPTION];
+    const encryption = valueOf(outer, ENCRYPTION);
     if (encryption === undefined && this.#encrypt) return refuse("it is not encrypted");
     const parts = signature.split(" ", 6);
     const [version, id, time, nonce, hmac] = parts;
@@ -124,18 +144,21 @@ export class SignedEnvelopes implements Envelopes {
     }
     const key = this.#keys.get(id!);
     if (!key) return refuse("this bus does not have the key that it is signed with");
-    let { body, headers } = outer;
+    let { body } = outer;
+    let listed: string | undefined;
     if (encryption !== undefined) {
       const inner = this.#decrypted(body, signature, encryption);
       if (!inner) return refuse("it cannot be decrypted");
-      ({ body, headers } = inner);
+      ({ body, listed } = inner);
     }
     const stamp = signature.slice(0, -hmac!.length - 1);
-    const listed = list(headers);
+    const covered = listed ?? list(outer.headers);
     const right = destinations.find((destination) =>
-      equal(hmac!, key.sign(this.#signed(stamp, destination, listed, body)))
+      equal(hmac!, key.sign(this.#signed(stamp, destination, covered, body)))
     );
     if (!right) return refuse("its signature does not match");
+    const headers = listed === undefined ? parseHeaders(outer.head) : unlist(listed);
+    if (!headers) return refuse("its headers are not valid");
     // a member can sign any text
     const signed: Signed = {
       key: key.id,
@@ -162,19 +185,18 @@ export class SignedEnvelopes implements Envelopes {
     return wrap(`"${text}"`, withTopic({ [SIGNATURE]: signature, [ENCRYPTION]: encryption }, topicIn(own)));
   }
 
-  #decrypted(body: string, signature: string, encryption: string): Opened | undefined {
+  /** Returns the body and the covered headers of an encrypted message. */
+  #decrypted(body: string, signature: string, encryption: string): { body: string; listed: string } | undefined {
     const [id, session, count, ...more] = encryption.split(" ", 4);
     const key: Key | undefined = this.#keys.get(id!);
     const number = parseInt(count ?? "", 36);
-    // the key of a session is cached, also for a message that turns out to be forged
     if (!key || session?.length !== this.#session.length || !Number.isSafeInteger(number) || more.length > 0) {
       return undefined;
     }
     if (!body.startsWith('"') || !body.endsWith('"')) return undefined;
     const text = key.cipher.decrypt(body.slice(1, -1), signature, session, number);
     const end = text?.indexOf("\n") ?? -1;
-    const headers = text === undefined || end < 0 ? undefined : unlist(text.slice(0, end));
-    return headers && { body: text!.slice(end + 1), headers };
+    return end < 0 ? undefined : { body: text!.slice(end + 1), listed: text!.slice(0, end) };
   }
 }
 
@@ -192,11 +214,23 @@ function encrypted(signature: string | undefined): boolean {
   return signature?.startsWith(`${VERSION_ENCRYPTED} `) ?? false;
 }
 
+/** Separates the headers of a message from its body. Returns undefined if it has no headers. */
+function outline(text: string): Unverified | undefined {
+  const { head, body } = separate(text) ?? { head: "", body: "" };
+  const headers = listHeaders(head);
+  return headers && { head, headers, body };
+}
+
+/** Returns a copy of the value of a header. A part of the text would keep the whole text in memory, as long as a nonce is remembered. */
+function valueOf({ headers }: Unverified, name: string): string | undefined {
+  const found = headers.findLast((header) => header[0] === name); // the one that `JSON.parse` takes
+  return found && Buffer.from(found[1], "utf8").toString("utf8");
+}
+
 /** Writes the headers that a signature covers, in one line and in their order. */
-function list(headers: MessageHeaders | undefined): string {
-  if (headers === undefined) return "";
-  const names = Object.keys(headers).filter((name) => !UNCOVERED.has(name));
-  return names.length === 0 ? "" : JSON.stringify(names.map((name) => [name, headers[name]]));
+function list(headers: readonly Header[]): string {
+  const covered = headers.filter(([name]) => !UNCOVERED.has(name));
+  return covered.length === 0 ? "" : JSON.stringify(covered);
 }
 
 /** Reads the result of {@linkcode list}. */
