@@ -44,6 +44,35 @@ function bytesRead(posix: Posix, act: () => void): number {
   return bytes;
 }
 
+/**
+ * Returns the largest size of a `Map` or `Set` to which `act` adds a string. Members choose names with one hash, and each access takes as many
+ * steps as there are such names.
+ */
+async function largestMap(act: () => unknown): Promise<number> {
+  const [{ set }, { add }] = [Map.prototype, Set.prototype];
+  let largest = 0;
+  const count = (key: unknown, size: number) => {
+    if (typeof key === "string") largest = Math.max(largest, size);
+  };
+  Map.prototype.set = function (key, value) {
+    set.call(this, key, value);
+    count(key, this.size);
+    return this;
+  };
+  Set.prototype.add = function (value) {
+    add.call(this, value);
+    count(value, this.size);
+    return this;
+  };
+  try {
+    await act();
+  } finally {
+    Map.prototype.set = set;
+    Set.prototype.add = add;
+  }
+  return largest;
+}
+
 /** A namespace that a member of the group has flooded. */
 interface Flooded {
   readonly name: string;
@@ -185,6 +214,19 @@ describe("many names that a member of a group has created", () => {
     await intrude("slots", 20, 2 ** 20, queue);
     const bytes = bytesRead(ours.posix, () => assertEquals(new Leases(ours, "bus").due(queue), []));
     assertEquals(bytes >= 20 * 64 && bytes < 2 ** 20, true, `${bytes} bytes`);
+  });
+
+  each("beside subscribers, of no bus and of PyMQ's: a search for dead buses keeps few", async (flooded) => {
+    const { name, ours: { posix, subscriptions }, intrude } = flooded;
+    await intrude("create", NAMES, "link", `${TOPIC}/#`);
+    await intrude("create", NAMES, "link", `${TOPIC}/pymq_${name}_$%`);
+    const steps = subscriptions.deadPymq();
+    let [done, read] = [false, 0];
+    const largest = await largestMap(() => {
+      while (!done) read = Math.max(read, calls(posix, ["listPart"], () => done = steps.next().done === true));
+    });
+    // the first step also lists the queues of the kernel
+    assertEquals([largest > 0 && largest <= MAX_BUSES, read <= 3], [true, true], `${largest} names, ${read} calls`);
   });
 
   each("of subscribers: a large event is not copied for all of them", async ({ name, intrude }) => {

@@ -275,7 +275,7 @@ describe("a walk over directories", () => {
         deepest = Math.max(deepest, open.size);
         return opened;
       },
-      listOpen: (_: number, limit: number) => ["a", "b", "c"].slice(0, limit),
+      listPart: (_: number, names: string[]) => names.length === 0 ? names.push("a", "b", "c") : 0,
       close: (descriptor: number) => void open.delete(descriptor),
     } as unknown as Posix;
     return { posix, open, deepest: () => deepest, opened: () => opened };

@@ -197,22 +197,26 @@ export class Files {
     }
   }
 
-  /** Returns the names in a directory that was opened to be read, at most `limit` of them, or an errno. */
-  listOpen(directory: number, limit = Infinity): string[] | number {
+  /** Returns the names in a directory that was opened to be read, or an errno. */
+  listOpen(directory: number): string[] | number {
+    const names: string[] = [];
+    for (;;) {
+      const length = this.listPart(directory, names);
+      if (length <= 0) return length < 0 ? length : names;
+    }
+  }
+
+  /** Appends the next names in a directory that was opened to be read, about 1,000. Returns 0 after the last ones, or an errno. */
+  listPart(directory: number, names: string[]): number {
     const { cpu, native } = this.#library;
     const buffer = this.#listing ??= new Uint8Array(LISTING_BYTES);
     const view = new DataView(buffer.buffer);
-    const names: string[] = [];
-    while (true) {
-      const length = this.result(native.syscall(cpu.getdents64, directory, buffer, buffer.length, 0, null));
-      if (length < 0) return length;
-      if (length === 0) return names;
-      for (let at = 0; at < length; at += view.getUint16(at + 16, true)) {
-        if (names.length >= limit) return names;
-        const name = decoder.decode(buffer.subarray(at + 19, buffer.indexOf(0, at + 19)));
-        if (name !== "." && name !== "..") names.push(name);
-      }
+    const length = this.result(native.syscall(cpu.getdents64, directory, buffer, buffer.length, 0, null));
+    for (let at = 0; at < length; at += view.getUint16(at + 16, true)) {
+      const name = decoder.decode(buffer.subarray(at + 19, buffer.indexOf(0, at + 19)));
+      if (name !== "." && name !== "..") names.push(name);
     }
+    return length;
   }
 
   /** Creates a directory. */

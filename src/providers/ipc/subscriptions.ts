@@ -20,7 +20,7 @@ import { check } from "./errors.ts";
 import { writePymq } from "./frames.ts";
 import type { Listing } from "./listing.ts";
 import { type MessageQueues, MQUEUE } from "./mqueues.ts";
-import { type Address, eventsOf, MAX_BUSES, type Names } from "./names.ts";
+import { type Address, eventsOf, MAX_BUSES, type Names, type ParsedBus } from "./names.ts";
 import { busOf, PATTERNS, Patterns } from "./patterns.ts";
 import type { Posix } from "./posix.ts";
 import type { Processes } from "./processes.ts";
@@ -119,8 +119,9 @@ export class Subscriptions {
       performance.now() - cached.checked < ROUTE_CACHED;
     if (unchanged) return cached;
     const matching = this.patterns.match(topic);
-    const living = this.#living([...names.flat(), ...matching.buses], `publish to "${topic}"`);
-    const named = living.intersection(new Set(names.flat()));
+    const listed = names.flat().filter(this.#isBus);
+    const living = this.#living([...listed, ...matching.buses], `publish to "${topic}"`);
+    const named = new Set(listed.filter((name) => living.has(name)));
     const buses = new Map([...named].map((bus) => [bus, 1]));
     for (const bus of matching.buses) if (living.has(bus)) buses.set(bus, (buses.get(bus) ?? 0) + 1);
     const destinations = [...buses].map(([bus, count]) => {
@@ -183,15 +184,19 @@ export class Subscriptions {
    */
   *deadPymq(): Steps<string[]> {
     const { names, posix, processes, queues } = this.#context;
-    const kernelQueues = posix.list(MQUEUE); // an errno where it is not mounted
-    const found = new Set(typeof kernelQueues === "number" ? [] : kernelQueues);
-    const visit = (_: string, names: readonly string[]) => names.forEach((name) => found.add(name));
-    for (const root of this.#roots) yield* root.walk("subscribers", { visit, leaf: this.#isBus });
-    const dead: string[] = [];
-    for (const name of found) {
-      yield;
+    const found = new Map<string, ParsedBus>();
+    const leaf = (name: string) => {
       const bus = names.parseBus(name);
-      if (!bus || !bus.pymq || !processes.missing(bus)) continue;
+      if (bus?.pymq && found.size < MAX_BUSES) found.set(name, bus);
+      return bus !== undefined;
+    };
+    const kernelQueues = posix.list(MQUEUE); // an errno where it is not mounted
+    if (typeof kernelQueues === "object") kernelQueues.forEach(leaf);
+    for (const root of this.#roots) yield* root.walk("subscribers", { leaf });
+    const dead: string[] = [];
+    for (const [name, bus] of found) {
+      yield;
+      if (!processes.missing(bus)) continue;
       if (this.#unread(name)) {
         dead.push(name);
         continue;

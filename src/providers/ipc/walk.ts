@@ -6,7 +6,7 @@
 import { TOPIC_LEVELS } from "./names.ts";
 import type { Posix } from "./posix.ts";
 
-/** The largest number of names that one walk reads. It visits no further directories. */
+/** The number of names after which a walk reads no more, and visits no further directories. */
 const NAMES = 2 ** 17;
 
 /** Work in steps: the code that runs it may stop at each `yield`. */
@@ -43,16 +43,16 @@ interface Visit {
 export function* walk(posix: Posix, first: number, visitor: Visitor): Steps<boolean> {
   const visits: Visit[] = [];
   let left = NAMES;
-  const enter = (descriptor: number, name: string, path: string) => {
-    const listed = posix.listOpen(descriptor, left);
-    const names = typeof listed === "number" ? [] : listed;
-    left -= names.length;
+  const enter = function* (descriptor: number, name: string, path: string): Steps {
+    const names: string[] = [];
     visits.push({ descriptor, name, path, names, removed: false });
+    while (names.length < left && posix.listPart(descriptor, names) > 0) yield;
+    left -= names.length;
     visitor.visit?.(path, [...names]);
   };
   try {
     if (first < 0) return visitor.prune === true;
-    enter(first, "", "");
+    yield* enter(first, "", "");
     while (true) {
       yield;
       const visit = visits.at(-1)!;
@@ -68,7 +68,7 @@ export function* walk(posix: Posix, first: number, visitor: Visitor): Steps<bool
         visit.removed = true;
       } else if (!visitor.leaf(name) && visits.length <= TOPIC_LEVELS && left > 0) {
         const descriptor = posix.openDirectory(name, visit.descriptor, true);
-        if (descriptor >= 0) enter(descriptor, name, visit.path === "" ? name : `${visit.path}/${name}`);
+        if (descriptor >= 0) yield* enter(descriptor, name, visit.path === "" ? name : `${visit.path}/${name}`);
       }
     }
   } finally {
