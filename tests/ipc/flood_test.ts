@@ -6,11 +6,12 @@ import { mkdirSync, rmSync } from "node:fs";
 import { Bus } from "../../src/bus.ts";
 import { BusError } from "../../src/errors.ts";
 import { MAX_BINDINGS } from "../../src/provider/bindings.ts";
+import { IpcAdmin } from "../../src/providers/ipc/admin.ts";
 import { cleanBriefly, Cleanup, OthersCleanup, removeBus, STEPS } from "../../src/providers/ipc/cleanup.ts";
 import { countItems, countWaiting } from "../../src/providers/ipc/counts.ts";
 import { Leases } from "../../src/providers/ipc/leases.ts";
 import { Moves } from "../../src/providers/ipc/moves.ts";
-import { hashed, MAX_BUSES } from "../../src/providers/ipc/names.ts";
+import { hashed, MAX_BUSES, MAX_CACHED } from "../../src/providers/ipc/names.ts";
 import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
 import type { Posix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
@@ -26,6 +27,9 @@ const TOPIC = "subscribers/topic";
 /** The number of names that a member creates. Without a limit, each costs several system calls. */
 const NAMES = 3_000;
 const CALLS = ["stat", "openFile", "openQueue", "readLinkBytes", "rename", "unlink", "unlinkQueue"] as const;
+
+/** The largest size of a map of members' names: a `LimitedMap` adds an entry before it removes one. */
+const FEW = MAX_CACHED + 1;
 
 /** Returns the number of bytes that are read from files while `act` runs. */
 function bytesRead(posix: Posix, act: () => void): number {
@@ -160,7 +164,10 @@ describe("many names that a member of a group has created", () => {
       const route = () => subscriptions.route("topic").destinations.length;
       assertEquals(route(), 1);
       assertEquals(calls(posix, ["stat", "openFile"], () => assertEquals(route(), 1)) < 10, true);
-      await intrude("create", MAX_BINDINGS, "file", `patterns/@${hashed("pattern")}`);
+      await intrude("create", NAMES, "file", `patterns/@${hashed("pattern")}`);
+      const largest = await largestMap(() => subscriptions.patterns.read());
+      assertEquals(largest <= FEW, true, `${largest} names`);
+      await intrude("create", MAX_BINDINGS - NAMES, "file", `patterns/@${hashed("pattern")}`);
       for (const act of [route, () => subscriptions.patterns.subscribe("a*", bus, ours.busDirectory(bus))]) {
         const error = assertThrows(act, BusError, `has ${MAX_BINDINGS + 1} patterns of buses`);
         assertEquals(error.code, "busy");
@@ -175,9 +182,8 @@ describe("many names that a member of a group has created", () => {
         const refill = new Refill(ours, new Moves(ours, "bus"), () => "", (error) => assertEquals(error, undefined));
         return () => refill.run();
       }],
-      ["of buses", () => "loops/@/x", (ours) => {
-        const cleanup = new Cleanup(ours);
-        return () => cleanup.run();
+      ["of no bus beside subscribers", () => `${TOPIC}/#`, ({ subscriptions }) => () => {
+        assertEquals(subscriptions.route("topic").destinations, []);
       }],
       [
         "of buses that wait for items",
@@ -201,13 +207,44 @@ describe("many names that a member of a group has created", () => {
       }],
     ];
   for (const [title, path, act] of cases) {
-    each(`${title}: a bus makes a limited number of system calls at once`, async ({ ours, intrude }) => {
-      const queue = ours.names.queue("queue");
-      await intrude("create", NAMES, "link", path(queue));
-      const made = calls(ours.posix, CALLS, act(ours, queue));
-      assertEquals(made > 0 && made < NAMES, true, `${made} calls`);
-    });
+    each(
+      `${title}: a bus makes a limited number of system calls at once, and keeps few of them in a map`,
+      async ({ ours, intrude }) => {
+        const queue = ours.names.queue("queue");
+        await intrude("create", NAMES, "link", path(queue));
+        const run = act(ours, queue);
+        let made = 0;
+        const largest = await largestMap(() => made = calls(ours.posix, CALLS, run));
+        assertEquals([made > 0 && made < NAMES, largest <= FEW], [true, true], `${made} calls, ${largest} names`);
+      },
+    );
   }
+
+  each("of dead buses: all are removed in parts, which do not list the others again", async ({ ours, intrude }) => {
+    await intrude("create", NAMES, "link", "loops/@/x");
+    const cleanup = new Cleanup(ours);
+    let [parts, most, listed] = [0, 0, 0];
+    const largest = await largestMap(() =>
+      until("all are removed", () => {
+        const run = () => listed += calls(ours.posix, ["list"], () => cleanup.run());
+        most = Math.max(most, calls(ours.posix, CALLS, run));
+        parts++;
+        return ours.buses().length === 0;
+      })
+    );
+    assertEquals([most < NAMES, listed < 5], [true, true], `${most} calls, ${listed} lists in ${parts} parts`);
+    assertEquals(largest <= FEW, true, `${largest} names`);
+    cleanup.end();
+  });
+
+  each("of queues: a list of them keeps none in a map", async ({ name, ours, intrude }) => {
+    await intrude("create", NAMES, "link", `queues${ours.names.queue("queue")}#/back/#-000000.0.0.@`);
+    const admin = new IpcAdmin(ipc({ group: GROUP }).options as Settings, name);
+    let listed = 0;
+    const largest = await largestMap(async () => listed = (await admin.queues()).length);
+    await admin.close();
+    assertEquals([listed, largest <= FEW], [NAMES, true], `${largest} names`);
+  });
 
   each("of items of dead buses: a bus reads no more of their crash slots than it needs", async ({ ours, intrude }) => {
     const queue = ours.names.queue("queue");
@@ -226,7 +263,7 @@ describe("many names that a member of a group has created", () => {
       while (!done) read = Math.max(read, calls(posix, ["listPart"], () => done = steps.next().done === true));
     });
     // the first step also lists the queues of the kernel
-    assertEquals([largest > 0 && largest <= MAX_BUSES, read <= 3], [true, true], `${largest} names, ${read} calls`);
+    assertEquals([largest > 0 && largest <= FEW, read <= 3], [true, true], `${largest} names, ${read} calls`);
   });
 
   each("of subscribers: a large event is not copied for all of them", async ({ name, intrude }) => {
@@ -299,7 +336,8 @@ describe("many names that a member of a group has created", () => {
     for (const directory of ["held", "back", "later/%"]) {
       await intrude("create", NAMES, "link", `queues${queue}/${directory}/#-000000.0.0.@`);
     }
-    await until("all are due", () => leases.due(queue).length === 2 * NAMES);
+    const largest = await largestMap(() => until("all are due", () => leases.due(queue).length === 2 * NAMES));
+    assertEquals(largest <= FEW, true, `${largest} names`);
     posix.now = () => NAMES * 60_000;
     let found = 0;
     let most = 0;

@@ -10,6 +10,7 @@ import { groupsOf } from "../../provider/bindings.ts";
 import { DEAD } from "../../provider/queue_names.ts";
 import { BusError } from "../../errors.ts";
 import { originOfBus } from "../../internal/origin.ts";
+import { TextMap } from "../../internal/text_map.ts";
 import { textOf } from "../../internal/thrown.ts";
 import { Leases } from "./leases.ts";
 import { eventsOf, hashed, inboxOf } from "./names.ts";
@@ -70,14 +71,15 @@ export class IpcAdmin implements Admin {
     // $ begins the queues of buses, ~ the hashed names
     const found = files.filter((name) => name.startsWith(prefix) && !/^[$~]/.test(name.slice(prefix.length)))
       .map((name) => name.slice(prefix.length));
-    const dead = found.map((name) => name + DEAD);
-    const counted = await Promise.all([...new Set([...found, ...dead])].map((name) => this.#count(name)));
+    const queues = new TextMap<true>();
+    for (const name of [...found, ...found.map((name) => name + DEAD)]) queues.set(name, true);
+    const counted = await Promise.all([...queues.keys()].map((name) => this.#count(name)));
     return counted.filter(({ waiting = 0, leased = 0, delayed = 0 }) => waiting + leased + delayed > 0);
   }
 
   async topics(): Promise<TopicInfo[]> {
     const { directories, names } = await this.#open();
-    const patterns = new Map<string, number>();
+    const patterns = new TextMap<number>();
     for (const file of directories.list(PATTERNS)) {
       if (!this.#lives(busOf(file))) continue;
       for (const pattern of this.#text(PATTERNS, file)) patterns.set(pattern, (patterns.get(pattern) ?? 0) + 1);
@@ -154,8 +156,9 @@ export class IpcAdmin implements Admin {
   /** Returns the kernel queues that the processes of this namespace's buses have open. */
   #openQueues(): string[] {
     const { names, posix } = this.#namespace!;
-    const pids = new Set(this.#namespace!.buses().map((bus) => names.parseBus(bus)!.pid));
-    return [...pids].flatMap((pid) => {
+    const pids = new TextMap<true>();
+    for (const bus of this.#namespace!.buses()) pids.set(String(names.parseBus(bus)!.pid), true);
+    return [...pids.keys()].flatMap((pid) => {
       const descriptors = posix.list(`/proc/${pid}/fd`);
       if (typeof descriptors === "number") return []; // another user's process, or one that has just ended
       return descriptors.map((each) => String(posix.readLink(`/proc/${pid}/fd/${each}`)).slice(1));

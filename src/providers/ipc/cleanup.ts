@@ -4,6 +4,7 @@
  * @module
  */
 import { isUnavailable } from "../../errors.ts";
+import { TextMap } from "../../internal/text_map.ts";
 import { emptySlot } from "./crash_slot.ts";
 import { Errno } from "./errno.ts";
 import { readItem } from "./frames.ts";
@@ -41,7 +42,8 @@ export function removeBus(namespace: Namespace, bus: string): void {
 export function* removeBuses(namespace: Namespace, buses: readonly string[]): Steps {
   if (buses.length === 0) return;
   const removable = yield* removeQueues(namespace, buses);
-  const removed = new Set(buses);
+  const removed = new TextMap<true>(); // a member of a group can have created any number of directories, with any names
+  for (const bus of buses) removed.set(bus, true);
   yield* namespace.subscriptions.remove((bus) => removed.has(bus));
   yield* removeDirectories(namespace, removable);
 }
@@ -128,7 +130,7 @@ export class Cleanup {
     let [done, buses] = [true, 0];
     try {
       done = progress(this.#steps, count, ms);
-      buses = this.#namespace.buses().length;
+      if (done) buses = this.#namespace.buses().length;
     } finally {
       if (done) this.#steps = undefined;
       const now = performance.now();

@@ -19,7 +19,7 @@ import type { Directories } from "./directories.ts";
 import { check } from "./errors.ts";
 import { type ItemFile, nameOfItem, parseItem, queueDirectory } from "./items.ts";
 import type { Listing } from "./listing.ts";
-import type { Names } from "./names.ts";
+import { MAX_CACHED, type Names } from "./names.ts";
 import type { Posix } from "./posix.ts";
 
 /** The largest number of directories that are read at once: the oldest ones. */
@@ -36,8 +36,6 @@ const TIME_DIGITS = 16;
 const LONGEST = 1e12;
 /** The largest share of its time that a bus spends on reading names again while other buses put and take items. */
 const READING_SHARE = 0.1;
-/** The largest number of queues whose items are cached, and of their directories. */
-const CACHE_SIZE = 1_024;
 
 /** The parts of a namespace that {@linkcode DelayedItems} uses. */
 export interface DelayedItemsContext {
@@ -69,8 +67,8 @@ export class DelayedItems {
   /** A part of the names of items that makes them unique, because two processes may put items at the same time. */
   #id = `over-${crypto.randomUUID()}`;
   #count = 0;
-  #soon = new LimitedMap<string, Soon>(CACHE_SIZE);
-  #listings = new LimitedMap<string, Listing>(CACHE_SIZE);
+  #soon = new LimitedMap<string, Soon>(MAX_CACHED);
+  #listings = new LimitedMap<string, Listing>(MAX_CACHED);
 
   /** Creates the delayed items of a namespace's queues. */
   constructor(context: DelayedItemsContext) {

@@ -20,6 +20,7 @@
  * @module
  */
 import { LimitedMap } from "../../internal/caches.ts";
+import { TextMap } from "../../internal/text_map.ts";
 import type { Delivery } from "../../provider/provider.ts";
 import type { ItemBatch } from "./item_batch.ts";
 import { slotHolds } from "./crash_slot.ts";
@@ -29,6 +30,7 @@ import { asideDirectory, bodyDirectory, nameOfItem, parseItem, pathOf, queueDire
 import { Errno } from "./errno.ts";
 import type { Listing } from "./listing.ts";
 import { Moves } from "./moves.ts";
+import { MAX_CACHED } from "./names.ts";
 import type { Namespace } from "./namespace.ts";
 import { ReturnedItems, WALL } from "./returned_items.ts";
 
@@ -44,8 +46,6 @@ const LONGEST = 1e12;
 const STARTED = 0;
 /** The result of setting a time if the file could only be touched. */
 const TOUCHED = 1;
-/** The largest number of queues whose state is cached. */
-const CACHE_SIZE = 4_096;
 
 /** Reads the body of a held item. Returns undefined if the item has none. */
 export type Read = (receipt: string) => string | undefined;
@@ -55,7 +55,7 @@ interface QueueState {
   readonly held: Listing;
   heldNames: readonly string[];
   /** The times until which held items need no check, by their names. */
-  readonly until: Map<string, number>;
+  until: TextMap<number>;
   checked: number;
 }
 
@@ -67,7 +67,7 @@ export class Leases {
   #bus: string;
   #moves: Moves;
   #returned: ReturnedItems;
-  #states = new LimitedMap<string, QueueState>(CACHE_SIZE);
+  #states = new LimitedMap<string, QueueState>(MAX_CACHED);
   #count = 0;
 
   /** Creates the leases of the bus of this name. */
@@ -311,7 +311,7 @@ export class Leases {
     let state = this.#states.get(queue);
     if (!state) {
       const held = this.#namespace.directories.listing(`${queueDirectory(queue)}/held`);
-      state = { held, heldNames: [], until: new Map(), checked: -Infinity };
+      state = { held, heldNames: [], until: new TextMap(), checked: -Infinity };
       this.#states.set(queue, state);
     }
     return state;
@@ -325,7 +325,7 @@ export class Leases {
     state.checked = performance.now();
     this.#moves.recover(queue);
     const held = state.held.names();
-    if (held !== state.heldNames) state.until.clear();
+    if (held !== state.heldNames) state.until = new TextMap();
     state.heldNames = held;
     const now = posix.now();
     for (const name of state.held.part()) {

@@ -15,6 +15,7 @@ import { bodyDirectory, type Item, movingDirectory, nameOfItem, parseItem, pathO
 import { LimitedMap } from "../../internal/caches.ts";
 import type { Listing } from "./listing.ts";
 import type { OpenQueue } from "./mqueues.ts";
+import { MAX_CACHED } from "./names.ts";
 import type { Namespace } from "./namespace.ts";
 
 /** Milliseconds between two checks whether an item that another bus is moving has been moved. */
@@ -26,8 +27,6 @@ const CHECK_INTERVAL = 1;
 const PATIENCE = { checks: 200, most: 2_000 };
 /** The largest number of names among the items that are being moved that are looked at: far more than can be moved at a time. */
 const MAX_MOVING = 256;
-/** The largest number of queues whose listing is cached, and of items that are known to be moved by a paused bus. */
-const CACHE_SIZE = 4_096;
 
 /** The place for an item in the kernel's queue: the front, or behind the messages of a priority. */
 type Where = "front" | number;
@@ -36,9 +35,9 @@ type Where = "front" | number;
 export class Moves {
   #namespace: Namespace;
   #bus: string;
-  #moving = new LimitedMap<string, Listing>(CACHE_SIZE);
+  #moving = new LimitedMap<string, Listing>(MAX_CACHED);
   /** The items whose buses have paused while they moved them. */
-  #paused = new LimitedMap<string, true>(CACHE_SIZE);
+  #paused = new LimitedMap<string, true>(MAX_CACHED);
 
   /** Creates the moves of the bus of this name. */
   constructor(namespace: Namespace, bus: string) {

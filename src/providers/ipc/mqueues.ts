@@ -7,7 +7,7 @@ import { check, isLimit, limitReached, notOpened, notOwned, notShared, systemErr
 import { type Access, modes, OWNER } from "./directories.ts";
 import { Errno } from "./errno.ts";
 import { LimitedMap } from "../../internal/caches.ts";
-import { type Names, probeOf } from "./names.ts";
+import { MAX_CACHED, type Names, probeOf } from "./names.ts";
 import type { Posix, Stat } from "./posix.ts";
 
 /** The directory in which the kernel lists its queues, if it is mounted. PyMQ finds a queue by a link to its file there. */
@@ -41,8 +41,6 @@ export const WAITS = 1;
 export const DUE = 2;
 /** The lowest and the highest priority of items that were given back. */
 const FIRST = { min: 3, max: 32_767 };
-/** The number of queues whose last priority is cached. */
-const REMEMBERED = 4_096;
 
 /** The number of messages that a named queue holds: the default of the sysctl fs.mqueue.msg_max, as in PyMQ. */
 export const CAPACITY = 10;
@@ -100,7 +98,7 @@ export class MessageQueues {
   readonly #mode: number;
   #open = new Map<string, OpenQueue>();
   /** Queue → the priority of the last message that was put to its front. */
-  #first = new LimitedMap<string, number>(REMEMBERED);
+  #first = new LimitedMap<string, number>(MAX_CACHED);
   #idleTimer: ReturnType<typeof setTimeout> | undefined;
   /** The time until which named queues have no room, by `performance.now()`. */
   #noRoomUntil = 0;

@@ -29,8 +29,11 @@ export const MAX_PATTERN: number = 2 ** 17;
  */
 export const MAX_BUSES = 1_024;
 
-/** The largest number of hashed names of queues that are remembered. */
-const REMEMBERED = 4_096;
+/**
+ * The largest number of queues, directories, items or processes that one `Map` caches. Members of a group choose their names, and can choose
+ * names with one hash: then each access takes as many steps as the map has entries.
+ */
+export const MAX_CACHED = 1_024;
 
 /** The queues that PyMQ creates for one process, without the prefix. No other namespace can have queues of these names. */
 const PYMQ_QUEUE = /^(?:\$\d{1,10}|__rpc_[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
@@ -61,7 +64,7 @@ export function directoryOf(namespace: string): string {
 export class Names {
   readonly #prefix: string;
   /** The users' names of the queues that have hashed names. */
-  readonly #hashed = new LimitedMap<string, string>(REMEMBERED);
+  readonly #hashed = new LimitedMap<string, string>(MAX_CACHED);
 
   /** Creates the names of the namespace whose directory has this name. */
   constructor(directory: string) {

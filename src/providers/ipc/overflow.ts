@@ -18,7 +18,7 @@ import type { Directories } from "./directories.ts";
 import { check } from "./errors.ts";
 import { type ItemFile, movingDirectory, nameOfItem, parseItem, queueDirectory } from "./items.ts";
 import type { Listing } from "./listing.ts";
-import type { Names } from "./names.ts";
+import { MAX_CACHED, type Names } from "./names.ts";
 
 /** The approximate number of items in a page. */
 const PAGE = 256;
@@ -26,8 +26,6 @@ const PAGE = 256;
 const ENTRY_BYTES = 20;
 /** The largest number of pages without an item that are looked at. Each is removed, unless it contains files that are not tsmq's. */
 const EMPTY_PAGES = 64;
-/** The largest number of queues, and of pages, whose listings are cached. */
-const CACHE_SIZE = 1_024;
 
 /** The oldest known items of a queue, in one page. */
 interface Head {
@@ -56,11 +54,11 @@ export class Overflow {
   #context: OverflowContext;
   /** Makes the names of items unique: two processes may have the same key. */
   #id = `over-${crypto.randomUUID()}`;
-  #moving = new LimitedMap<string, Listing>(CACHE_SIZE);
-  #pages = new LimitedMap<string, Listing>(CACHE_SIZE);
-  #items = new LimitedMap<string, Listing>(CACHE_SIZE);
-  #heads = new LimitedMap<string, Head>(CACHE_SIZE);
-  #tails = new LimitedMap<string, Tail>(CACHE_SIZE);
+  #moving = new LimitedMap<string, Listing>(MAX_CACHED);
+  #pages = new LimitedMap<string, Listing>(MAX_CACHED);
+  #items = new LimitedMap<string, Listing>(MAX_CACHED);
+  #heads = new LimitedMap<string, Head>(MAX_CACHED);
+  #tails = new LimitedMap<string, Tail>(MAX_CACHED);
 
   /** Creates the overflow of a namespace's queues. */
   constructor(context: OverflowContext) {

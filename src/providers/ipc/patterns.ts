@@ -17,6 +17,7 @@ import {
 import { glob, type Steps } from "../../provider/glob.ts";
 import type { TopicFilter } from "../../provider/provider.ts";
 import { BusError } from "../../errors.ts";
+import { TextMap } from "../../internal/text_map.ts";
 import type { BodyFiles } from "./body_files.ts";
 import type { Directories } from "./directories.ts";
 import { check } from "./errors.ts";
@@ -79,7 +80,7 @@ export class Patterns {
   #names: readonly string[] = [];
   #version = 0;
   /** The files that were read, by their names. */
-  #files = new Map<string, File>();
+  #files = new TextMap<File>();
   #patterns: readonly File[] = [];
   #bound = new BoundQueues([]);
   #rooms = { patterns: new Room(), bindings: new Room() };
@@ -140,7 +141,7 @@ export class Patterns {
     const rooms = { patterns: new Room(), bindings: new Room() };
     const roomOf = (name: string) => rooms[busOf(name) === GROUP ? "bindings" : "patterns"];
     for (const name of found) roomOf(name).count++;
-    const files = new Map<string, File>();
+    const files = new TextMap<File>();
     for (const name of found) {
       const room = roomOf(name);
       if (room.exceeded) continue;

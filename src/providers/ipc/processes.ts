@@ -6,22 +6,20 @@
 import { ExpiringMap } from "../../internal/caches.ts";
 import { Errno } from "./errno.ts";
 import { check } from "./errors.ts";
-import type { ParsedBus, Process } from "./names.ts";
+import { MAX_CACHED, type ParsedBus, type Process } from "./names.ts";
 import type { Posix } from "./posix.ts";
 
 /** Milliseconds for which a start time is cached. */
 const CACHED = 200;
 /** The result for a process that does not exist. Other errors, such as a lack of descriptors, do not show whether it exists. */
 const GONE = -Errno.ENOENT;
-/** The largest number of cached start times. */
-const CACHE_SIZE = 4_096;
 
 /** Checks which processes have ended. */
 export class Processes {
   /** This process. */
   readonly self: Process;
   #posix: Posix;
-  #starts = new ExpiringMap<number, number>(CACHED, CACHE_SIZE);
+  #starts = new ExpiringMap<number, number>(CACHED, MAX_CACHED);
   #buffer = new Uint8Array(4_096);
 
   /** Creates the object, which reads `/proc` with these system calls. */

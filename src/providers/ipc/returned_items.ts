@@ -4,30 +4,30 @@
  * @module
  */
 import { LimitedMap } from "../../internal/caches.ts";
+import { TextMap } from "../../internal/text_map.ts";
 import { Errno } from "./errno.ts";
 import { parseItem, pathOf, queueDirectory } from "./items.ts";
 import type { Listing } from "./listing.ts";
+import { MAX_CACHED } from "./names.ts";
 import type { Namespace } from "./namespace.ts";
 
 /** A modification time above this value is from the wall clock. */
 export const WALL = 1.5e12;
 /** The largest number of items whose times are read at once. The next access continues with the others. */
 const PART = 256;
-/** The largest number of queues whose state is cached. */
-const CACHE_SIZE = 4_096;
 
 /** The cached state of the files of one queue. */
 interface QueueState {
   readonly listing: Listing;
   names: readonly string[];
   /** The times when the items are due, by their names. */
-  due: Map<string, number>;
+  due: TextMap<number>;
 }
 
 /** The returned items of the queues of one namespace. */
 export class ReturnedItems {
   #namespace: Namespace;
-  #states = new LimitedMap<string, QueueState>(CACHE_SIZE);
+  #states = new LimitedMap<string, QueueState>(MAX_CACHED);
 
   /** Creates the returned items of a namespace's queues. */
   constructor(namespace: Namespace) {
@@ -72,14 +72,14 @@ export class ReturnedItems {
     const { directories } = this.#namespace;
     let state = this.#states.get(queue);
     if (!state) {
-      state = { listing: directories.listing(`${queueDirectory(queue)}/back`), names: [], due: new Map() };
+      state = { listing: directories.listing(`${queueDirectory(queue)}/back`), names: [], due: new TextMap() };
       this.#states.set(queue, state);
     }
     const names = state.listing.names();
     if (names === state.names) return state;
     state.names = names;
     const before = state.due;
-    state.due = new Map();
+    state.due = new TextMap();
     let left = PART;
     for (const name of names.filter(parseItem)) {
       const known = before.get(name);

@@ -5,6 +5,7 @@
  */
 import { ClosedError, inWords } from "../../errors.ts";
 import { PendingWork } from "../../internal/pending_work.ts";
+import { TextMap } from "../../internal/text_map.ts";
 import { checkCopies } from "../../provider/bindings.ts";
 import { writeTopic } from "../../provider/topic_mark.ts";
 import type {
@@ -86,7 +87,7 @@ class IpcSender implements Sender, QueueInspector, Waker {
   #closed = false;
   #sendTimeout: number;
   /** The timers that remove the queues of unread answers to PyMQ, by queue. */
-  #answers = new Map<string, ReturnType<typeof setTimeout>>();
+  #answers = new TextMap<ReturnType<typeof setTimeout>>();
 
   constructor(
     namespace: Namespace,

@@ -12,7 +12,7 @@ import { Errno } from "./errno.ts";
 import { BATCH_BYTES, writeBatch } from "./frames.ts";
 import type { Listing } from "./listing.ts";
 import type { MessageQueues } from "./mqueues.ts";
-import { inboxOf, MAX_BUSES, type Names } from "./names.ts";
+import { inboxOf, MAX_BUSES, MAX_CACHED, type Names } from "./names.ts";
 import type { Posix } from "./posix.ts";
 
 /** The directory of all queues. */
@@ -22,8 +22,6 @@ export const WAITING = "waiting";
  * once a second.
  */
 const LINGER = 2_000;
-/** The largest number of queues whose listing is cached. */
-const CACHE_SIZE = 4_096;
 
 /** A message without frames. */
 const EMPTY = new Uint8Array(BATCH_BYTES);
@@ -40,7 +38,7 @@ export interface WaitingContext {
 /** The buses that wait, for one half of a bus. */
 export class Waiting {
   #context: WaitingContext;
-  #listings = new LimitedMap<string, Listing>(CACHE_SIZE);
+  #listings = new LimitedMap<string, Listing>(MAX_CACHED);
   /** Queue → the time of the last wait of this bus, by `performance.now()`. */
   #registered = new Map<string, number>();
 
