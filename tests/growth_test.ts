@@ -3,7 +3,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Buffer } from "node:buffer";
 import process from "node:process";
-import { ValidationError } from "../mod.ts";
+import { BusError, ValidationError } from "../mod.ts";
 import { Codec } from "../src/codec/codec.ts";
 import { unwrap } from "../src/codec/envelope.ts";
 import { writeMarks } from "../src/codec/marks.ts";
@@ -19,6 +19,7 @@ import { Names } from "../src/providers/ipc/names.ts";
 import { Names as RedisNames } from "../src/providers/redis/names.ts";
 import { PubSubParser } from "../src/providers/redis/pubsub_parser.ts";
 import { readRequest } from "../src/rpc/wire.ts";
+import { colliding } from "./support/colliding.ts";
 import { linear } from "./support/growth.ts";
 import { schema } from "./support/schema.ts";
 
@@ -243,6 +244,14 @@ describe("The readers of the wire take linear time", () => {
   it("the bindings of groups", async () => {
     const make = (size: number) => Array.from({ length: size }, (_, i) => `=topic\0queue${i}`);
     await linear("bindings of one topic", SMALL, make, (bindings) => void new BoundQueues(bindings));
+    const names = { topics: (name: string) => `=${name}\0queue`, queues: (name: string) => `=topic\0${name}` };
+    for (const [what, write] of Object.entries({ ...names, patterns: (name: string) => `*${name}\0${name}` })) {
+      const make = (size: number) => colliding(size).map(write);
+      await linear(`${what} that collide`, SMALL / 16, make, (bindings) => {
+        const bound = new BoundQueues(bindings, new BoundQueues(bindings));
+        if (what === "queues") assertThrows(() => bound.queuesOf("topic"), BusError, "and the limit is 256");
+      });
+    }
     const patterns = (size: number) => {
       const bound = new BoundQueues(Array.from({ length: size / 20 }, (_, i) => `z${i}*\0queue${i}`));
       return { bound, topic: "é".repeat(size / 2) };

@@ -4,6 +4,7 @@
  * @module
  */
 import { BusError, ProviderError } from "../errors.ts";
+import { TextMap } from "../internal/text_map.ts";
 import { glob, type Steps } from "./glob.ts";
 import type { GroupInfo } from "./admin.ts";
 import type { TopicFilter } from "./parts.ts";
@@ -100,19 +101,22 @@ interface BoundPattern {
 
 /** The bound queues of a namespace at one moment. */
 export class BoundQueues {
-  #topics = new Map<string, string[]>();
-  #patterns = new Map<string, BoundPattern>();
+  #topics = new TextMap<string[]>();
+  #patterns = new TextMap<BoundPattern>();
 
   /** Reads the texts of bindings. Other texts are ignored. The patterns of `before` are not compiled again. */
   constructor(bindings: Iterable<string>, before?: BoundQueues) {
-    const compiled = before ? before.#patterns : new Map<string, BoundPattern>();
+    const compiled = before ? before.#patterns : new TextMap<BoundPattern>();
     for (const binding of bindings) {
       const read = readBinding(binding);
       if (!read) continue;
       const { topic, pattern, queue } = read;
       if (pattern) this.#patterns.set(binding, compiled.get(binding) ?? { matches: glob(topic), queue });
-      else if (this.#topics.has(topic)) this.#topics.get(topic)!.push(queue); // a copy for each would take quadratic time
-      else this.#topics.set(topic, [queue]);
+      else {
+        const queues = this.#topics.get(topic);
+        if (queues) queues.push(queue); // a copy for each would take quadratic time
+        else this.#topics.set(topic, [queue]);
+      }
     }
   }
 
@@ -124,10 +128,12 @@ export class BoundQueues {
   /**
    * Returns the queues that are bound to a topic. The value is true if their items must contain the topic, because a pattern matched.
    *
-   * @throws {BusError} "busy" if the comparison with all patterns takes more steps than are left
+   * @throws {BusError} "busy" if the comparison with all patterns takes more steps than are left, or they are too many queues
    */
   queuesOf(topic: string, steps: Steps = { left: MAX_STEPS }): Map<string, boolean> {
-    const queues = new Map<string, boolean>();
+    const exact = this.#topics.get(topic);
+    if (!exact && this.#patterns.size === 0) return new Map(); // most topics
+    const queues = new TextMap<boolean>();
     for (const { matches, queue } of this.#patterns.values()) if (matches(topic, steps)) queues.set(queue, true);
     if (steps.left < 0) {
       throw new BusError(
@@ -135,7 +141,8 @@ export class BoundQueues {
         `Cannot publish an event: comparing its topic with all patterns takes too long. ${REMEDY}`,
       );
     }
-    for (const queue of this.#topics.get(topic) ?? []) queues.set(queue, false);
-    return queues;
+    for (const queue of exact ?? []) queues.set(queue, false);
+    checkCopies(queues.size, ""); // only few may be the keys of a Map
+    return new Map(queues);
   }
 }
