@@ -4,6 +4,7 @@
  * @module
  */
 import type { Bus } from "../mod.ts";
+import { TextMap, textSet } from "../src/internal/text_map.ts";
 import type { Admin } from "../src/provider/admin.ts";
 import { COUNTED_TOPICS, listQueues, type QueueRow } from "./overview.ts";
 import { type Listed, TrafficMeter, type TrafficRow } from "./traffic.ts";
@@ -36,9 +37,9 @@ export class Meter {
   #admin: Admin | undefined;
   #given: ReadonlySet<string>;
   #traffic: TrafficMeter;
-  #topics = new Map<string, { seen: number; before: number }>();
+  #topics = new TextMap<{ seen: number; before: number }>();
   /** The queues of earlier samples. */
-  #seen = new Set<string>();
+  #seen = new TextMap<true>();
   #last = performance.now();
 
   /** Creates a meter that samples once in `interval` milliseconds. It always lists the queues of these names. */
@@ -58,7 +59,7 @@ export class Meter {
   /** Takes a sample. */
   async sample(): Promise<Sample> {
     const [queues, buses] = await Promise.all([this.#traffic.look(() => this.#list()), this.#admin?.buses()]);
-    for (const { name } of queues) if (this.#seen.size < MAX_EMPTIED) this.#seen.add(name);
+    for (const { name } of queues) if (this.#seen.size < MAX_EMPTIED) this.#seen.set(name, true);
     const now = performance.now();
     const seconds = Math.max(1, now - this.#last) / 1_000;
     this.#last = now;
@@ -82,9 +83,9 @@ export class Meter {
   /** Lists the queues: those that the transport lists, those that the user named, and those of earlier samples, which are empty now. */
   async #list(): Promise<Listed> {
     const all = this.#admin && await listQueues(this.#admin);
-    const listed = new Set(all?.map(({ name }) => name));
+    const listed = textSet(all?.map(({ name }) => name) ?? []);
     const given = [...this.#given].filter((name) => !listed.has(name));
-    const emptied = all ? [...this.#seen].filter((name) => !listed.has(name) && !this.#given.has(name)) : [];
+    const emptied = all ? [...this.#seen.keys()].filter((name) => !listed.has(name) && !this.#given.has(name)) : [];
     const queues = [
       ...all ?? [],
       ...await Promise.all(given.map((name) => this.#read(name))),

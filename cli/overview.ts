@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { TextMap } from "../src/internal/text_map.ts";
 import type { Admin, BusInfo, GroupInfo, QueueInfo, TopicInfo } from "../src/provider/admin.ts";
 import { DEAD } from "../src/provider/queue_names.ts";
 
@@ -43,7 +44,7 @@ export interface Overview {
 export async function listQueues(admin: Admin): Promise<QueueRow[] | undefined> {
   const listed = await admin.queues();
   if (!listed) return undefined;
-  const found = new Map<string, QueueInfo>(listed.map((queue) => [queue.name, queue]));
+  const found = new TextMap<QueueInfo>(listed.map((queue) => [queue.name, queue]));
   // a queue whose items are all dead
   for (const { name } of listed) {
     const queue = name.slice(0, -DEAD.length);
@@ -69,9 +70,9 @@ export async function readOverview(admin: Admin): Promise<Overview> {
     admin.groups(),
     admin.buses(),
   ]);
-  const busOf = new Map(buses?.map((bus) => [bus.id, bus]));
-  const served = new Map(functions?.map(({ name, servers }) => [name, servers.length]));
-  const queueOf = new Map(queues?.map((queue) => [queue.name, queue]));
+  const busOf = new TextMap(buses?.map((bus) => [bus.id, bus]));
+  const served = new TextMap(functions?.map(({ name, servers }) => [name, servers.length]));
+  const queueOf = new TextMap(queues?.map((queue) => [queue.name, queue]));
   return {
     queues,
     topics: topics?.filter(({ name, pattern, subscribers = Infinity }) =>

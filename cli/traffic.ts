@@ -6,7 +6,8 @@
  * @module
  */
 import { type Bus, engineOf } from "../src/bus.ts";
-import { ExpiringMap, LimitedMap } from "../src/internal/caches.ts";
+import { LimitedTextMap } from "../src/internal/caches.ts";
+import { TextMap, textSet } from "../src/internal/text_map.ts";
 import type { Admin } from "../src/provider/admin.ts";
 import { DEAD } from "../src/provider/queue_names.ts";
 import { ACTIVITY } from "../src/rpc/activity_answers.ts";
@@ -70,10 +71,10 @@ export interface Listed {
 interface Answers {
   /** Whether any bus has counted since the last sample. */
   readonly known: boolean;
-  readonly queues: ReadonlyMap<string, Counted>;
+  readonly queues: TextMap<Counted>;
   /** Whether all buses have named the queues that they consume. */
   readonly named: boolean;
-  readonly consumed: ReadonlyMap<string, Consumers>;
+  readonly consumed: TextMap<Consumers>;
 }
 
 /** The consumers of a queue. */
@@ -86,10 +87,10 @@ export class TrafficMeter {
   #interval: number;
   #inboxes: { readonly list: readonly string[]; readonly until: number } = { list: [], until: -Infinity };
   /** Inbox → its last answer. */
-  #last = new LimitedMap<string, BusActivity>(MAX_BUSES);
-  #silent = new ExpiringMap<string, true>(SILENT);
+  #last = new LimitedTextMap<BusActivity>(MAX_BUSES);
+  #silent = new LimitedTextMap<number>(MAX_BUSES);
   /** Queue → the number of its items at the last sample. */
-  #items = new Map<string, number>();
+  #items = new TextMap<number>();
   #lookedAt = performance.now();
 
   /** Creates a meter that takes a sample every `interval` milliseconds or, in a large namespace, less often. */
@@ -107,8 +108,8 @@ export class TrafficMeter {
 
   /** Asks all buses for their counts. Never rejects. */
   async #askAll(): Promise<Answers> {
-    const queues = new Map<string, Counted>();
-    const consumed = new Map<string, Consumers>();
+    const queues = new TextMap<Counted>();
+    const consumed = new TextMap<Consumers>();
     let known = false;
     const interval = Math.max(this.#interval, Math.min(SLOWEST, performance.now() - this.#lookedAt));
     const keep = 3 * interval + KEEP;
@@ -128,7 +129,7 @@ export class TrafficMeter {
       if (!last) return;
       const before = now.ms < last.ms ? undefined : last; // it had stopped counting, or has another worker
       const seconds = Math.max(1, now.ms - (before?.ms ?? 0)) / 1_000;
-      const counts = new Map(before?.queues.map((queue) => [queue.name, queue]));
+      const counts = new TextMap(before?.queues.map((queue) => [queue.name, queue]));
       for (const queue of now.queues) add(queues, queue, counts.get(queue.name), seconds);
       known = true;
     }));
@@ -143,8 +144,8 @@ export class TrafficMeter {
     const now = performance.now();
     const seconds = Math.max(1, now - this.#lookedAt) / 1_000;
     this.#lookedAt = now;
-    const names = new Set(listed.map(({ name }) => name));
-    const more = [...new Set([...queues.keys(), ...consumed.keys()])].filter((name) =>
+    const names = textSet(listed.map(({ name }) => name));
+    const more = [...textSet([...queues.keys(), ...consumed.keys()]).keys()].filter((name) =>
       !names.has(name) && !name.endsWith(DEAD)
     );
     const rows: QueueRow[] = [
@@ -152,7 +153,7 @@ export class TrafficMeter {
       ...more.map((name) => complete ? { name, waiting: 0, leased: 0, delayed: 0, dead: 0 } : { name }),
     ];
     const before = this.#items;
-    this.#items = new Map();
+    this.#items = new TextMap();
     return rows.map((row): TrafficRow => {
       const items = itemsOf(row);
       if (items !== undefined && this.#items.size < MAX_QUEUES) this.#items.set(row.name, items);
@@ -176,19 +177,19 @@ export class TrafficMeter {
   }
 
   async #ask(inbox: string, keep: number): Promise<BusActivity | undefined> {
-    if (this.#silent.get(inbox)) return undefined;
+    if (performance.now() < (this.#silent.get(inbox) ?? 0)) return undefined;
     const { caller } = engineOf(this.#bus);
     const asked = caller.at(inbox, ACTIVITY, [keep], { timeout: PATIENCE });
     const answer = await asked.catch(() => undefined);
     const activity = answer && !answer.isError ? readActivity(answer.result) : undefined;
-    if (!activity) this.#silent.set(inbox, true);
+    if (!activity) this.#silent.set(inbox, performance.now() + SILENT);
     return activity;
   }
 }
 
 /** Adds the counts of one bus for a queue to the counts of all buses. */
 function add(
-  queues: Map<string, Counted>,
+  queues: TextMap<Counted>,
   { name, puts, takes, durations }: QueueActivity,
   before: QueueActivity | undefined,
   seconds: number,

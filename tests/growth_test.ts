@@ -5,10 +5,13 @@ import { Buffer } from "node:buffer";
 import process from "node:process";
 import { BusError, ValidationError } from "../mod.ts";
 import { Codec } from "../src/codec/codec.ts";
-import { unwrap } from "../src/codec/envelope.ts";
+import { UNSIGNED, unwrap } from "../src/codec/envelope.ts";
 import { writeMarks } from "../src/codec/marks.ts";
+import type { Core } from "../src/core.ts";
+import { LimitedTextMap } from "../src/internal/caches.ts";
 import { SignedEnvelopes } from "../src/keys/signed_envelopes.ts";
 import { BoundQueues } from "../src/provider/bindings.ts";
+import type { Sender } from "../src/provider/provider.ts";
 import { unmark } from "../src/provider/delivery_mark.ts";
 import { glob } from "../src/provider/glob.ts";
 import { toBusError } from "../src/providers/aws/errors.ts";
@@ -16,8 +19,21 @@ import { asUntried, read, readItem as readAwsItem } from "../src/providers/aws/m
 import { unescapeName } from "../src/providers/aws/names.ts";
 import { readEvents, readItem, readLarge } from "../src/providers/ipc/frames.ts";
 import { Names } from "../src/providers/ipc/names.ts";
+import { Answers } from "../src/providers/redis/answers.ts";
+import type { Client } from "../src/providers/redis/client.ts";
 import { Names as RedisNames } from "../src/providers/redis/names.ts";
 import { PubSubParser } from "../src/providers/redis/pubsub_parser.ts";
+import { SeenEvents } from "../src/pubsub/seen_events.ts";
+import type { ServedCall } from "../src/rpc/current_call.ts";
+import { Directory } from "../src/rpc/directory.ts";
+import { LargeAnswers } from "../src/rpc/large_answers.ts";
+import { OpenStreams } from "../src/rpc/open_streams.ts";
+import { Posts } from "../src/rpc/posts.ts";
+import { Proofs } from "../src/rpc/proofs.ts";
+import { SeenRequests } from "../src/rpc/seen_requests.ts";
+import { ServedCalls } from "../src/rpc/served_calls.ts";
+import { Server } from "../src/rpc/server.ts";
+import { Sizes } from "../src/rpc/sizes.ts";
 import { readRequest } from "../src/rpc/wire.ts";
 import { colliding } from "./support/colliding.ts";
 import { linear } from "./support/growth.ts";
@@ -257,6 +273,81 @@ describe("The readers of the wire take linear time", () => {
       return { bound, topic: "é".repeat(size / 2) };
     };
     await linear("a long topic and many patterns", SMALL, patterns, ({ bound, topic }) => void bound.queuesOf(topic));
+  });
+
+  it("the memories of calls, servers and events, whose names peers choose", async () => {
+    const core = {
+      link: { inbox: "i", address: () => Promise.resolve("i") },
+      post: () => Promise.resolve(true),
+      joins() {},
+    } as unknown as Core;
+    const sender = { maxJoined: 1_000 } as Sender;
+    const served = (id: string) => ({ request: { call: { id, inbox: id } } }) as ServedCall;
+    const answer = { fn: "f", result: "", resultType: "", isError: false, call: { id: "", server: "" } };
+    const works: Record<string, (names: string[]) => unknown> = {
+      "served calls": (names) => {
+        const calls = new ServedCalls();
+        for (const name of names) {
+          calls.add(name);
+          calls.keep(name, "");
+          calls.refuse(`${name}x`, 1);
+          calls.refused(name, 1);
+        }
+      },
+      "calls that are validated": (names) => {
+        const server = new Server(core, () => undefined);
+        for (const id of names) server.validating(["f", "", [], {}, { id, inbox: "i", deadline: 1 }]);
+      },
+      "signed requests": (names) => {
+        const seen = new SeenRequests();
+        for (const name of names) seen.add(name, 1, 1);
+      },
+      "signed events": (names) => {
+        const seen = new SeenEvents();
+        for (const name of names) seen.add(name);
+      },
+      "sizes": (names) => {
+        const sizes = new Sizes(1, 1);
+        for (const name of names) sizes.add(name, 1);
+      },
+      "inboxes that read joined messages": (names) => {
+        const posts = new Posts(sender, UNSIGNED);
+        for (const name of names) posts.joins(name);
+      },
+      "large answers": async (names) => {
+        const answers = new LargeAnswers(core);
+        for (const name of names) await answers.admit(served(name), answer);
+        answers.end();
+      },
+      "streams": (names) => {
+        const streams = new OpenStreams(core);
+        for (const name of names) streams.add(name, { check() {} });
+        for (const name of names) streams.delete(name);
+      },
+      "proofs of servers": async (names) => {
+        const proofs = new Proofs(core);
+        const proven = proofs.all("f", names.map((name) => name.slice(0, -2))); // `"]` follows in the key
+        proofs.close();
+        await proven;
+      },
+      "servers": async (names) => {
+        const servers = () => Promise.resolve(names.map((inbox) => ({ inbox })));
+        const directory = new Directory({ servers } as unknown as Sender, {
+          all: () => Promise.resolve(names),
+        } as unknown as Proofs);
+        directory.add("f", names);
+        await directory.proven("f");
+      },
+      "answers to PyMQ on Redis": async (names) => {
+        const answers = new Answers({ call: () => Promise.resolve(1) } as unknown as Client);
+        for (const name of names) await answers.put(name, "").catch(() => {});
+      },
+      "limited maps": (names) => {
+        const map = new LimitedTextMap(100_000);
+        for (const name of names) map.set(name, 1);
+      },
+    };
+    for (const [what, work] of Object.entries(works)) await linear(what, SMALL / 16, colliding, work);
   });
 
   it("an item in a queue that a peer names after a pattern, with a topic that the peer chose", async () => {

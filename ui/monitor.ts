@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { TextMap } from "../src/internal/text_map.ts";
 import { textOf } from "../src/internal/thrown.ts";
 import { pause } from "../src/internal/time.ts";
 import type { Action, Change, Frame, Job, Report, Row, TableName, Tables, Totals } from "./protocol.ts";
@@ -48,7 +49,7 @@ export class Monitor implements AsyncDisposable {
   readonly #closing = new AbortController();
   readonly #jobs = new Map<number, Job>();
   readonly #work = new Set<Promise<void>>();
-  #tables = new Map<TableName, Map<string, string>>(NAMES.map((name) => [name, new Map()]));
+  #tables = new Map<TableName, TextMap<string>>(NAMES.map((name) => [name, new TextMap()]));
   #latest: Snapshot | undefined;
   #history: Totals[] = [];
   #reports: Report[] = [];
@@ -180,7 +181,7 @@ export class Monitor implements AsyncDisposable {
     const changes: Partial<Record<TableName, Change>> = {};
     for (const name of NAMES) {
       const before = this.#tables.get(name)!;
-      const now = new Map(tables[name].map((row: Row) => [row.id, JSON.stringify(row)]));
+      const now = new TextMap(tables[name].map((row: Row) => [row.id, JSON.stringify(row)]));
       const set = tables[name].filter((row: Row) => before.get(row.id) !== now.get(row.id));
       const removed = [...before.keys()].filter((id) => !now.has(id));
       if (set.length > 0 || removed.length > 0) changes[name] = { set, removed };
@@ -190,7 +191,7 @@ export class Monitor implements AsyncDisposable {
   }
 
   async #reportDead(before: Tables, now: Tables): Promise<void> {
-    const known = new Map(before.queues.map(({ name, dead = 0 }) => [name, dead]));
+    const known = new TextMap(before.queues.map(({ name, dead = 0 }) => [name, dead]));
     const grown = now.queues.flatMap(({ name, dead = 0 }) => {
       const more = dead - (known.get(name) ?? 0);
       return more > 0 ? [{ name, dead, more }] : [];

@@ -9,6 +9,7 @@ import type { Bus } from "../mod.ts";
 import type { DeadLetter } from "../mod.ts";
 import { Codec } from "../src/codec/codec.ts";
 import { UnsupportedError } from "../src/errors.ts";
+import { TextMap, textSet } from "../src/internal/text_map.ts";
 import { isA } from "../src/internal/thrown.ts";
 import { peekAll } from "../src/queue/peek.ts";
 import { keyOf } from "../cli/io.ts";
@@ -44,7 +45,7 @@ export class Source {
   readonly #bus: Bus;
   readonly #admin: Admin | undefined;
   readonly #interval: number;
-  readonly #seen = new Map<string, Seen>();
+  readonly #seen = new TextMap<Seen>();
   #events = 0;
   #sampledAt = performance.now();
   #traffic: TrafficMeter;
@@ -100,28 +101,28 @@ export class Source {
   /** Joins the topics that have subscribers with those whose events were seen. */
   #topics(listed: readonly TopicInfo[] | undefined): TopicRow[] {
     const rates = this.#rates();
-    const subscribers = new Map(
+    const subscribers = new TextMap(
       (listed ?? []).flatMap((topic) => topic.pattern ? [] : [[topic.name, topic.subscribers]]),
     );
-    const names = new Set([...rates.keys(), ...subscribers.keys()]);
+    const names = textSet([...rates.keys(), ...subscribers.keys()]);
     return [
       ...(listed ?? []).filter(({ pattern }) => pattern).flatMap(({ name, subscribers = 0 }): TopicRow[] => {
         // one of those that subscribe to everything is this dashboard
         const others = name === "*" ? subscribers - 1 : subscribers;
         return others > 0 ? [{ id: `glob ${name}`, name, pattern: true, subscribers: others }] : [];
       }),
-      ...[...names].map((name): TopicRow => {
+      ...[...names.keys()].map((name): TopicRow => {
         const { rate, seen } = rates.get(name) ?? { rate: 0, seen: 0 };
         return { id: name, name, rate, seen, subscribers: subscribers.has(name) ? subscribers.get(name) : listed && 0 };
       }),
     ];
   }
 
-  #rates(): Map<string, { rate: number; seen: number }> {
+  #rates(): TextMap<{ rate: number; seen: number }> {
     const now = performance.now();
     const seconds = Math.max(0.001, (now - this.#sampledAt) / 1_000);
     this.#sampledAt = now;
-    return new Map([...this.#seen].map(([name, seen]) => {
+    return new TextMap([...this.#seen].map(([name, seen]) => {
       const rate = (seen.count - seen.before) / seconds;
       seen.before = seen.count;
       return [name, { rate: Math.round(rate * 10) / 10, seen: seen.count }];

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { TextMap } from "./text_map.ts";
 
 /** A map that removes its oldest entries beyond a limit. An entry that is set again counts as new. */
 export class LimitedMap<K, V> extends Map<K, V> {
@@ -16,6 +17,25 @@ export class LimitedMap<K, V> extends Map<K, V> {
 
   /** Sets a value. */
   override set(key: K, value: V): this {
+    this.delete(key);
+    super.set(key, value);
+    if (this.size > this.#limit) this.delete(this.keys().next().value!);
+    return this;
+  }
+}
+
+/** A limited map for keys that others choose. */
+export class LimitedTextMap<V> extends TextMap<V> {
+  readonly #limit: number;
+
+  /** Creates an empty map of at most `limit` entries. */
+  constructor(limit: number) {
+    super();
+    this.#limit = limit;
+  }
+
+  /** Sets a value. */
+  override set(key: string, value: V): this {
     this.delete(key);
     super.set(key, value);
     if (this.size > this.#limit) this.delete(this.keys().next().value!);

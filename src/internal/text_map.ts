@@ -46,6 +46,11 @@ export class TextMap<V> implements Iterable<[string, V]> {
   #last: Entry<V> | undefined;
   #size = 0;
 
+  /** Creates a map of these entries. */
+  constructor(entries: Iterable<readonly [string, V]> = []) {
+    for (const [key, value] of entries) this.set(key, value);
+  }
+
   /** The number of keys. */
   get size(): number {
     return this.#size;
@@ -135,6 +140,13 @@ export class TextMap<V> implements Iterable<[string, V]> {
       this.#buckets[bucket] = entry;
     }
   }
+}
+
+/** Returns a map whose keys are these texts. */
+export function textSet(texts: Iterable<string>): TextMap<true> {
+  const set = new TextMap<true>();
+  for (const text of texts) set.set(text, true);
+  return set;
 }
 
 /** Returns the number of bits by which a hash is shifted to get the number of its bucket. */

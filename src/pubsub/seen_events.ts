@@ -3,22 +3,23 @@
  *
  * @module
  */
+import { TextMap } from "../internal/text_map.ts";
 
 /** The smallest number of latest events that are remembered. */
 const EVENTS = 16_384;
 
 /** The nonces of the latest events. */
 export class SeenEvents {
-  #new = new Set<string>();
-  #old = new Set<string>();
+  #new = new TextMap<true>();
+  #old = new TextMap<true>();
 
   /** Adds an event. Returns false if it was there. */
   add(nonce: string): boolean {
     if (this.#new.has(nonce) || this.#old.has(nonce)) return false;
-    this.#new.add(nonce);
+    this.#new.set(nonce, true);
     if (this.#new.size >= EVENTS) {
       this.#old = this.#new;
-      this.#new = new Set();
+      this.#new = new TextMap();
     }
     return true;
   }

@@ -4,6 +4,7 @@
  * @module
  */
 import { LimitedMap } from "../internal/caches.ts";
+import { textSet } from "../internal/text_map.ts";
 import type { RegisteredServer, Sender } from "../provider/provider.ts";
 import type { Proofs } from "./proofs.ts";
 
@@ -57,8 +58,12 @@ export class Directory {
   async proven(fn: string): Promise<{ listed: string[]; registered: string[]; present: string[] }> {
     const { registered, present } = await this.all(fn);
     if (!this.#proofs) return { listed: registered, registered, present };
-    const proven = new Set(await this.#proofs.all(fn, present));
-    return { listed: registered, registered: registered.filter((inbox) => proven.has(inbox)), present: [...proven] };
+    const proven = textSet(await this.#proofs.all(fn, present));
+    return {
+      listed: registered,
+      registered: registered.filter((inbox) => proven.has(inbox)),
+      present: [...proven.keys()],
+    };
   }
 
   /** Reads all registered servers of a function, as {@linkcode all} does, with one request. */
@@ -113,7 +118,8 @@ export class Directory {
   /** Adds servers that are not in the registry. */
   add(fn: string, servers: readonly string[]): void {
     const known = this.#known.get(fn);
-    this.#remember(fn, [...new Set([...known?.inboxes ?? [], ...servers])], known?.next ?? 0);
+    const all = textSet([...known?.inboxes ?? [], ...servers]);
+    this.#remember(fn, [...all.keys()], known?.next ?? 0);
   }
 
   #remember(fn: string, inboxes: string[], next: number): Servers {

@@ -6,6 +6,7 @@
  */
 import type { Core } from "../core.ts";
 import { BusError } from "../errors.ts";
+import { TextMap } from "../internal/text_map.ts";
 import { STREAM_CHECK } from "../internal/time.ts";
 import type { ServedCall } from "./current_call.ts";
 import { errorAnswer } from "./error_answer.ts";
@@ -34,9 +35,9 @@ interface Waiting {
 /** The answers for one caller, by the ids of their calls. */
 interface Caller {
   readonly inbox: string;
-  readonly sent: Map<string, { readonly size: number; text?: string }>;
+  readonly sent: TextMap<{ readonly size: number; text?: string }>;
   sentSize: number;
-  readonly waiting: Map<string, Waiting>;
+  readonly waiting: TextMap<Waiting>;
   waitingSize: number;
   /** The number of consecutive checks without a confirmation. */
   silent: number;
@@ -45,8 +46,8 @@ interface Caller {
 /** The large answers of a server. */
 export class LargeAnswers {
   #core: Core;
-  #callers = new Map<string, Caller>();
-  #byCall = new Map<string, Caller>();
+  #callers = new TextMap<Caller>();
+  #byCall = new TextMap<Caller>();
   #sentSize = 0;
   #waitingSize = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
@@ -113,7 +114,14 @@ export class LargeAnswers {
   }
 
   #add(inbox: string): Caller {
-    const caller = { inbox, sent: new Map(), sentSize: 0, waiting: new Map(), waitingSize: 0, silent: 0 };
+    const caller = {
+      inbox,
+      sent: new TextMap<{ size: number }>(),
+      sentSize: 0,
+      waiting: new TextMap<Waiting>(),
+      waitingSize: 0,
+      silent: 0,
+    };
     this.#callers.set(inbox, caller);
     this.#timer ??= setInterval(() => this.#check(), STREAM_CHECK.every);
     return caller;

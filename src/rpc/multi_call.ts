@@ -5,6 +5,7 @@
  */
 import { heldBytes } from "../codec/held_bytes.ts";
 import type { Core } from "../core.ts";
+import { TextMap, textSet } from "../internal/text_map.ts";
 import { after, backoff, pause, RETRY } from "../internal/time.ts";
 import { type BusError, RpcError, TimeoutError } from "../errors.ts";
 import type { Call } from "./call.ts";
@@ -58,10 +59,10 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
   const answers: (Answer | BusError)[] = [];
   const { promise: done, resolve: finish, reject: fail } = Promise.withResolvers<void>();
   done.catch(() => {}); // it may fail before it is awaited
-  const known = new Set(servers);
+  const known = textSet(servers);
   const missing = new Map(servers.map((server) => [server, 0]));
   /** The servers that have answered, refused, or were lost. */
-  const settled = new Set<string>();
+  const settled = new TextMap<true>();
   const silentBefore = pymq.silent.get(fn) ?? 0;
   /** The number of subscribers that the request reached; Infinity if it is not known. */
   let reached = Infinity;
@@ -105,7 +106,7 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
   call.cleanups.push(() => held.add(call.id, -bytes));
   const settle = (server: string, result: Answer | BusError | undefined, size = () => heldBytes(server)) => {
     if (settled.has(server) || !accepts(size())) return; // the request was sent again, or too many answer it
-    settled.add(server);
+    settled.set(server, true);
     missing.delete(server);
     if (result) answers.push(result);
     if (known.has(server)) ended += result ? 0 : 1;
@@ -151,8 +152,9 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
   const published = await publishing ?? Infinity;
   reached = Math.min(published, await exact ?? published);
   if (reached === 0 && servers.length === 0) return [];
-  const still = new Set(await registration);
-  started = [...still.difference(new Set(listed))];
+  const now = await registration;
+  const [still, before] = [textSet(now), textSet(listed)];
+  started = now.filter((server) => !before.has(server));
   const gone = servers.filter((server) => !still.has(server) && missing.has(server));
   if (gone.length > 0) void askGone(call, inbox, gone, parts).then((closed) => closed.forEach(leave));
   // all subscribers that the request did not reach may have been registered servers
@@ -186,6 +188,6 @@ async function askGone(
   const closed = gone.filter((_, i) => there[i] === false);
   if (closed.length === 0) return [];
   await pause(GRACE); // the answer of a server that closed after the call may still arrive
-  const registered = await directory.registered(call.fn).catch(() => gone);
-  return closed.filter((server) => !registered.includes(server));
+  const registered = textSet(await directory.registered(call.fn).catch(() => gone));
+  return closed.filter((server) => !registered.has(server));
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Core } from "../core.ts";
+import { TextMap } from "../internal/text_map.ts";
 import { STREAM_CHECK } from "../internal/time.ts";
 import { RECOVERY } from "./pending_calls.ts";
 
@@ -26,7 +27,7 @@ export interface CheckedStream {
 /** Open streams by their ids. */
 export class OpenStreams<S extends CheckedStream> {
   #core: Core;
-  #streams = new Map<string, S>();
+  #streams = new TextMap<S>();
   #checks = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
 

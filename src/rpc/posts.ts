@@ -5,6 +5,7 @@
  * @module
  */
 import type { Envelopes } from "../codec/envelope.ts";
+import { TextMap } from "../internal/text_map.ts";
 import type { Sender } from "../provider/provider.ts";
 import { PREDICTABLE } from "./wire.ts";
 
@@ -29,7 +30,7 @@ export class Posts {
   #envelopes: Envelopes;
   #max: number;
   /** The inboxes that read joined messages. */
-  #readers = new Map<string, Joining>();
+  #readers = new TextMap<Joining>();
   /** The inboxes for which messages wait until this turn ends. */
   #waiting: Joining[] = [];
 

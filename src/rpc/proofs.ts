@@ -6,7 +6,7 @@
  * @module
  */
 import type { Core } from "../core.ts";
-import { LimitedMap } from "../internal/caches.ts";
+import { LimitedTextMap } from "../internal/caches.ts";
 import { after } from "../internal/time.ts";
 import { readAnswer, writeRequest } from "./wire.ts";
 
@@ -40,9 +40,9 @@ interface Proof {
 /** Asks servers for proofs, and remembers them. */
 export class Proofs {
   #core: Core;
-  #proofs = new LimitedMap<string, Proof>(MAX);
+  #proofs = new LimitedTextMap<Proof>(MAX);
   /** Id of a question → the function that receives the answer. */
-  #asked = new LimitedMap<string, () => void>(MAX);
+  #asked = new LimitedTextMap<() => void>(MAX);
   /** The time when useless proofs were forgotten, by `performance.now()`. */
   #cleaned = performance.now();
   /** The functions that end the waits for answers. */

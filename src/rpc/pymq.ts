@@ -8,6 +8,7 @@ import { heldBytes } from "../codec/held_bytes.ts";
 import type { Core } from "../core.ts";
 import { type BusError, NoSuchRemoteError, RpcError } from "../errors.ts";
 import { ExpiringMap } from "../internal/caches.ts";
+import { TextMap } from "../internal/text_map.ts";
 import type { Call } from "./call.ts";
 import { MAX_SERVERS, SERVERS_TTL } from "./directory.ts";
 import { errorAnswer } from "./error_answer.ts";
@@ -74,17 +75,17 @@ export class PymqCaller {
     const { promise, resolve, reject } = Promise.withResolvers<Answer | string[]>();
     promise.catch(() => {}); // the call may have ended at its deadline
 
-    const spoken = new Set<string>();
-    const offers = new Set<string>();
+    const spoken = new TextMap<true>();
+    const offers = new TextMap<true>();
     let due = Infinity;
     let denied: BusError | undefined;
     const judge = () => {
       if (spoken.size < due) return;
-      if (offers.size > 0) resolve([...offers]);
+      if (offers.size > 0) resolve([...offers.keys()]);
       else reject(denied ?? new NoSuchRemoteError(fn, namespace));
     };
     const hear = (server: string) => {
-      spoken.add(server);
+      spoken.set(server, true);
       if (spoken.size <= MAX_SERVERS) return judge();
       // anybody who has received the request can refuse it under any number of names
       reject(new RpcError("too_large", `Cannot call "${fn}": more than ${MAX_SERVERS} servers have refused it`));
@@ -101,7 +102,7 @@ export class PymqCaller {
         hear(server);
       },
       offered: (server) => {
-        offers.add(server);
+        offers.set(server, true);
         if (signed) resolve([server]);
         hear(server);
       },
@@ -127,7 +128,7 @@ export class PymqCaller {
     judge();
     if (left === 0 || (due === Infinity && !known)) {
       const timer = setTimeout(
-        () => left === 0 ? reject(serverGone(fn)) : offers.size > 0 && resolve([...offers]),
+        () => left === 0 ? reject(serverGone(fn)) : offers.size > 0 && resolve([...offers.keys()]),
         OFFERS,
       );
       call.cleanups.push(() => clearTimeout(timer));

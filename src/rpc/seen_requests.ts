@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { TextMap } from "../internal/text_map.ts";
 
 /**
  * The largest number of remembered requests. Beyond it, the oldest ones are forgotten, and all requests that were signed before them are
@@ -16,7 +17,7 @@ const BATCH = 2 ** 14;
 /** The requests that a server must not run again. */
 export class SeenRequests {
   /** Request → the time after which it is refused because of its deadline, and the time of its signature. The oldest request is first. */
-  #requests = new Map<string, { readonly until: number; readonly signed: number }>();
+  #requests = new TextMap<{ readonly until: number; readonly signed: number }>();
   #added = 0;
   /** The latest signature of a forgotten request. */
   #forgotten = -Infinity;

@@ -4,15 +4,13 @@
  * @module
  */
 
-import { LimitedMap } from "../internal/caches.ts";
+import { LimitedTextMap } from "../internal/caches.ts";
+import { TextMap } from "../internal/text_map.ts";
 
 /** The number of the latest calls that the memory holds. */
 const MAX_CALLS = 16_384;
 /** The number of characters of the latest answers that the memory holds. */
 const MAX_ANSWERS = 4 * 1024 * 1024;
-
-/** The share of these limits that is removed at once. A map needs long to find its oldest entry after many others were removed. */
-const SLACK = 1 / 8;
 
 /** The largest difference in milliseconds between the delivery times of two requests. */
 const DELIVERY_SLACK = 5_000;
@@ -20,19 +18,18 @@ const DELIVERY_SLACK = 5_000;
 /** The calls that this bus has served recently, with their answers. */
 export class ServedCalls {
   /** Call → the time of its request, oldest first. */
-  #received = new Map<string, number>();
+  #received = new TextMap<number>();
   /** Call → its answer, oldest first. */
-  #answers = new Map<string, string>();
+  #answers = new TextMap<string>();
   #size = 0;
   /** The time of the request of the youngest forgotten call. */
   #forgotten = -Infinity;
   /** Call → the number of the refused attempt, oldest first. */
-  #refused = new LimitedMap<string, number>(MAX_CALLS);
+  #refused = new LimitedTextMap<number>(MAX_CALLS);
 
   /** Remembers a call. */
   add(id: string): void {
     this.#received.set(id, performance.now());
-    if (this.#received.size <= MAX_CALLS * (1 + SLACK)) return;
     for (const [oldest, came] of this.#received) {
       if (this.#received.size <= MAX_CALLS) return;
       this.#forgotten = came;
@@ -46,7 +43,6 @@ export class ServedCalls {
     if (answer.length > MAX_ANSWERS) return;
     this.#answers.set(id, answer);
     this.#size += answer.length;
-    if (this.#size <= MAX_ANSWERS * (1 + SLACK)) return;
     for (const oldest of this.#answers.keys()) {
       if (this.#size <= MAX_ANSWERS) return;
       this.#drop(oldest);

@@ -11,6 +11,7 @@ import type { Stream } from "../port/streams.ts";
 import { userHeaders } from "../codec/headers.ts";
 import { validate } from "../codec/schema.ts";
 import { PendingWork } from "../internal/pending_work.ts";
+import { TextMap } from "../internal/text_map.ts";
 import { CLOCK_SKEW } from "../internal/time.ts";
 import type { Work } from "../internal/work.ts";
 import { ACTIVITY, answerActivity } from "./activity_answers.ts";
@@ -53,9 +54,9 @@ export class Server {
   /** The functions that callers cannot find yet. */
   #exposing = new Map<string, Promise<void>>();
   /** The calls whose arguments an asynchronous schema validates. */
-  #validating = new Set<string>();
+  #validating = new TextMap<true>();
   /** The calls that run. */
-  #running = new Map<string, ServedCall>();
+  #running = new TextMap<ServedCall>();
   #served = new ServedCalls();
   #seen = new SeenRequests();
   #undelivered: Undelivered;
@@ -154,7 +155,7 @@ export class Server {
     if (!request?.call || request.call.offer) return undefined;
     const { id } = request.call;
     if (this.#validating.has(id)) return void this.#reply(request, "running");
-    this.#validating.add(id);
+    this.#validating.set(id, true);
     return () => void this.#validating.delete(id);
   }
 

@@ -5,12 +5,13 @@
  *
  * @module
  */
+import { TextMap } from "../internal/text_map.ts";
 
 /** Counts the held characters, by caller. */
 export class Sizes {
   readonly #max: number;
   readonly #maxTotal: number;
-  #sizes = new Map<string, number>();
+  #sizes = new TextMap<number>();
   #total = 0;
 
   /** Creates an empty count of at most `max` characters for one caller, and `maxTotal` for all. */

@@ -6,6 +6,7 @@
 import type { Admin, BusInfo, Check, FunctionInfo, GroupInfo, QueueInfo, TopicInfo } from "../../provider/admin.ts";
 import { groupsOf } from "../../provider/bindings.ts";
 import { ProviderError } from "../../errors.ts";
+import { TextMap, textSet } from "../../internal/text_map.ts";
 import { isA, textOf } from "../../internal/thrown.ts";
 import { within } from "../../internal/time.ts";
 import { readBindings } from "./bindings.ts";
@@ -64,7 +65,7 @@ export class RedisAdmin implements Admin {
 
   async queues(): Promise<QueueInfo[]> {
     const { queues } = await this.#list();
-    const found = await Promise.all([...queues].map(async (name) => {
+    const found = await Promise.all([...queues.keys()].map(async (name) => {
       const { list, due } = this.#names.queue(name);
       const counts = await ofOurType(run(this.#commands, stats, STATS, [list, due], []));
       return { name, ...counts ?? { waiting: 0, leased: 0, delayed: 0 } };
@@ -82,8 +83,8 @@ export class RedisAdmin implements Admin {
 
   async functions(): Promise<FunctionInfo[]> {
     const [{ functions }, up] = await Promise.all([this.#list(), this.inboxes()]);
-    const inboxes = new Set(up);
-    const found = await Promise.all([...functions].map(async (name) => {
+    const inboxes = textSet(up);
+    const found = await Promise.all([...functions.keys()].map(async (name) => {
       const all = servers(this.#commands, this.#names, name, Number.MAX_SAFE_INTEGER);
       const registered = await ofOurType(all) ?? [];
       return { name, servers: registered.filter((inbox) => inboxes.has(inbox)).map(busId) };
@@ -109,7 +110,7 @@ export class RedisAdmin implements Admin {
       // only this needs the permission
       this.#askAll(text, "client", "list", "type", "pubsub").catch(() => []),
     ]);
-    const clients = new Map(named.flatMap((list) => [...readClients(list)]));
+    const clients = new TextMap(named.flatMap((list) => [...readClients(list)]));
     return inboxes.map(busId).map((id) => clients.get(id) ?? { id });
   }
 
@@ -160,9 +161,9 @@ export class RedisAdmin implements Admin {
     await this.#open();
     const { prefix } = this.#names;
     const [due, registered] = [`}due:${prefix}`, this.#names.servers("")];
-    const found: Keys = { queues: new Set(), functions: new Set() };
-    const add = async (names: Set<string>, pattern: string, nameOf: (key: string) => string, ...type: string[]) => {
-      for await (const key of this.#scan(pattern, ...type)) names.add(nameOf(key));
+    const found: Keys = { queues: new TextMap(), functions: new TextMap() };
+    const add = async (names: TextMap<true>, pattern: string, nameOf: (key: string) => string, ...type: string[]) => {
+      for await (const key of this.#scan(pattern, ...type)) names.set(nameOf(key), true);
     };
     await Promise.all([
       add(found.queues, `${escapeGlob(prefix)}*`, (key) => key.slice(prefix.length), "type", "list"),
@@ -174,11 +175,11 @@ export class RedisAdmin implements Admin {
   }
 
   /** Returns the channels with this prefix that have subscribers, and the number of subscribers of each. */
-  async #channels(prefix: string): Promise<Map<string, number>> {
+  async #channels(prefix: string): Promise<TextMap<number>> {
     await this.#open();
     const lists = await this.#askAll(texts, "pubsub", "channels", `${escapeGlob(prefix)}*`);
-    const channels = [...new Set(lists.flat())];
-    const found = new Map(channels.map((channel) => [channel, 0]));
+    const channels = [...textSet(lists.flat()).keys()];
+    const found = new TextMap(channels.map((channel) => [channel, 0]));
     for (let at = 0; at < channels.length; at += STEP) {
       const counted = await this.#askAll(array, "pubsub", "numsub", ...channels.slice(at, at + STEP));
       for (const pairs of counted) {
@@ -221,8 +222,8 @@ export class RedisAdmin implements Admin {
 
 /** The names that the keys of a namespace contain. */
 interface Keys {
-  readonly queues: Set<string>;
-  readonly functions: Set<string>;
+  readonly queues: TextMap<true>;
+  readonly functions: TextMap<true>;
 }
 
 /** Resolves with undefined if a key has a value of another type: any client can write one, and must not hide the other keys. */

@@ -4,6 +4,7 @@
  * @module
  */
 import { BusError } from "../../errors.ts";
+import { TextMap } from "../../internal/text_map.ts";
 import type { Client } from "./client.ts";
 import { count } from "./replies.ts";
 import { run, type Script, script } from "./scripts.ts";
@@ -32,7 +33,7 @@ return redis.call('EXPIRE', KEYS[1], ARGV[2])
 export class Answers {
   #client: Client;
   /** List → the time of its last answer, and the number of characters of its answers. The oldest list is first. */
-  #lists = new Map<string, { readonly at: number; readonly size: number }>();
+  #lists = new TextMap<{ readonly at: number; readonly size: number }>();
   #size = 0;
 
   /** Creates the answers of a bus, which has put none. */

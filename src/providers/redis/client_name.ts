@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { TextMap } from "../../internal/text_map.ts";
 import type { BusInfo, BusOrigin } from "../../provider/admin.ts";
 
 /** The number of digits of an inbox that are used as the id of its bus. They do not reveal the inbox. */
@@ -24,8 +25,8 @@ export function writeClientName(inbox: string, { pid, since, host, process }: Bu
 }
 
 /** Reads the reply to CLIENT LIST: the buses by their ids. Other clients may have any name. */
-export function readClients(list: string): Map<string, BusInfo> {
-  const found = new Map<string, BusInfo>();
+export function readClients(list: string): TextMap<BusInfo> {
+  const found = new TextMap<BusInfo>();
   for (const line of list.split("\n")) {
     const [, name = ""] = /(?:^| )name=(\S*)/.exec(line) ?? [];
     const [, id, pid, since, host, process] = NAME.exec(name) ?? [];

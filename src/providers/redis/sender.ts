@@ -5,6 +5,7 @@
  */
 import { Buffer } from "node:buffer";
 import { BusError, ProviderError } from "../../errors.ts";
+import { TextMap, textSet } from "../../internal/text_map.ts";
 import { writeTopic } from "../../provider/topic_mark.ts";
 import type {
   QueueInspector,
@@ -90,9 +91,9 @@ class RedisSender implements Sender {
   /** The client of all nodes of a Cluster. Each node counts only its own subscribers, so all nodes have to be asked. */
   #cluster: ClusterClient | undefined;
   /** The inboxes that were open at the last check. */
-  #open = { inboxes: new Set<string>(), until: 0 };
+  #open = { inboxes: new TextMap<true>(), until: 0 };
   /** The inboxes of the next check. */
-  #asking: { readonly inboxes: Set<string>; readonly present: Promise<readonly string[]> } | undefined;
+  #asking: { readonly inboxes: TextMap<true>; readonly present: Promise<TextMap<true>> } | undefined;
 
   constructor(
     settings: Settings,
@@ -164,7 +165,7 @@ class RedisSender implements Sender {
     const { max = Number.MAX_SAFE_INTEGER, listening = false } = options;
     const inboxes = await servers(this.#queues, this.#names, topic, max);
     if (!listening) return inboxes.map((inbox) => ({ inbox }));
-    const present = new Set(await this.#present(inboxes));
+    const present = textSet(await this.#present(inboxes));
     return inboxes.map((inbox) => ({ inbox, listening: present.has(inbox) }));
   }
 
@@ -230,23 +231,23 @@ class RedisSender implements Sender {
   /** Returns whether an inbox accepts messages. The inboxes of one turn share a check, whose result is reused for a moment. */
   async #accepts(inbox: string): Promise<boolean> {
     const now = performance.now();
-    if (now > this.#open.until) this.#open = { inboxes: new Set(), until: now + OPEN_FOR };
+    if (now > this.#open.until) this.#open = { inboxes: new TextMap(), until: now + OPEN_FOR };
     const { inboxes } = this.#open;
     if (inboxes.has(inbox)) return true;
     const asking = this.#asking ??= {
-      inboxes: new Set(),
+      inboxes: new TextMap<true>(),
       present: Promise.resolve().then(() => this.#checkTogether()),
     };
-    asking.inboxes.add(inbox);
-    const open = (await asking.present).includes(inbox);
-    if (open) inboxes.add(inbox);
+    asking.inboxes.set(inbox, true);
+    const open = (await asking.present).has(inbox);
+    if (open) inboxes.set(inbox, true);
     return open;
   }
 
-  #checkTogether(): Promise<readonly string[]> {
+  async #checkTogether(): Promise<TextMap<true>> {
     const { inboxes } = this.#asking!;
     this.#asking = undefined;
-    return this.#present([...inboxes]);
+    return textSet(await this.#present([...inboxes.keys()]));
   }
 
   /** Returns the number of subscribers of each channel, or undefined if a node of a Cluster does not answer. */
