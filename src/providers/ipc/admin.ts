@@ -10,7 +10,7 @@ import { groupsOf } from "../../provider/bindings.ts";
 import { DEAD } from "../../provider/queue_names.ts";
 import { BusError } from "../../errors.ts";
 import { originOfBus } from "../../internal/origin.ts";
-import { TextMap } from "../../internal/text_map.ts";
+import { TextMap, textSet } from "../../internal/text_map.ts";
 import { textOf } from "../../internal/thrown.ts";
 import { Leases } from "./leases.ts";
 import { eventsOf, hashed, inboxOf } from "./names.ts";
@@ -71,8 +71,7 @@ export class IpcAdmin implements Admin {
     // $ begins the queues of buses, ~ the hashed names
     const found = files.filter((name) => name.startsWith(prefix) && !/^[$~]/.test(name.slice(prefix.length)))
       .map((name) => name.slice(prefix.length));
-    const queues = new TextMap<true>();
-    for (const name of [...found, ...found.map((name) => name + DEAD)]) queues.set(name, true);
+    const queues = textSet([...found, ...found.map((name) => name + DEAD)]);
     const counted = await Promise.all([...queues.keys()].map((name) => this.#count(name)));
     return counted.filter(({ waiting = 0, leased = 0, delayed = 0 }) => waiting + leased + delayed > 0);
   }
@@ -156,8 +155,7 @@ export class IpcAdmin implements Admin {
   /** Returns the kernel queues that the processes of this namespace's buses have open. */
   #openQueues(): string[] {
     const { names, posix } = this.#namespace!;
-    const pids = new TextMap<true>();
-    for (const bus of this.#namespace!.buses()) pids.set(String(names.parseBus(bus)!.pid), true);
+    const pids = textSet(this.#namespace!.buses().map((bus) => String(names.parseBus(bus)!.pid)));
     return [...pids.keys()].flatMap((pid) => {
       const descriptors = posix.list(`/proc/${pid}/fd`);
       if (typeof descriptors === "number") return []; // another user's process, or one that has just ended

@@ -4,7 +4,7 @@
  * @module
  */
 import { isUnavailable } from "../../errors.ts";
-import { TextMap } from "../../internal/text_map.ts";
+import { textSet } from "../../internal/text_map.ts";
 import { emptySlot } from "./crash_slot.ts";
 import { Errno } from "./errno.ts";
 import { readItem } from "./frames.ts";
@@ -42,8 +42,7 @@ export function removeBus(namespace: Namespace, bus: string): void {
 export function* removeBuses(namespace: Namespace, buses: readonly string[]): Steps {
   if (buses.length === 0) return;
   const removable = yield* removeQueues(namespace, buses);
-  const removed = new TextMap<true>(); // a member of a group can have created any number of directories, with any names
-  for (const bus of buses) removed.set(bus, true);
+  const removed = textSet(buses); // members of a group can have created any number
   yield* namespace.subscriptions.remove((bus) => removed.has(bus));
   yield* removeDirectories(namespace, removable);
 }

@@ -38,7 +38,9 @@ export class ReturnedItems {
   due(queue: string): string[] {
     const { due } = this.#read(queue);
     const now = this.#namespace.posix.now();
-    return due.size === 0 ? [] : [...due].filter(([, time]) => time <= now).map(([name]) => name).sort();
+    const names: string[] = [];
+    for (const [name, time] of due) if (time <= now) names.push(name);
+    return names.sort();
   }
 
   /** Returns the number of items that are due at the time `now`, and the number of the others. */
