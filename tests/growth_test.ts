@@ -385,6 +385,14 @@ describe("The readers of the wire take linear time", () => {
   });
 
   it("messages of SNS and SQS", async () => {
+    const object = (size: number) => `{${colliding(size / 16).map((name) => `${JSON.stringify(name)}:0`)}}`;
+    const attribute = (StringValue: string) => ({ tsmq: { DataType: "String", StringValue } });
+    await linear("names that collide", SMALL, object, (text) => {
+      read({ Body: text });
+      read({ Body: text, MessageAttributes: attribute('{"json":true}') });
+      read({ Body: "1", MessageAttributes: attribute(text) });
+      asUntried({ Body: "1", MessageAttributes: attribute(text) });
+    });
     const envelope = (message: string, label: string) =>
       JSON.stringify({
         Type: "Notification",
@@ -396,7 +404,7 @@ describe("The readers of the wire take linear time", () => {
     for (const [what, make] of Object.entries({ ...BODIES, ...MESSAGES })) {
       for (const label of labels) {
         await linear(what, SMALL, make, (text) => {
-          const MessageAttributes = { tsmq: { DataType: "String", StringValue: label } };
+          const MessageAttributes = attribute(label);
           read({ Body: text, MessageAttributes });
           readAwsItem({ Body: text, MessageAttributes });
           asUntried({ Body: text, MessageAttributes });
@@ -404,7 +412,7 @@ describe("The readers of the wire take linear time", () => {
         });
       }
       await linear(what, SMALL, make, (StringValue) => {
-        read({ Body: "1", MessageAttributes: { tsmq: { DataType: "String", StringValue } } });
+        read({ Body: "1", MessageAttributes: attribute(StringValue) });
       });
     }
     for (const part of ["_", "_U", "_H0", "_U1F600_", "_RPC_"]) {

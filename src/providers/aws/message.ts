@@ -25,6 +25,11 @@ export const MAX_PUT_DELAY = 900;
 /** Matches a character that SNS and SQS refuse, or one beyond U+FFFF, which some emulators refuse. */
 const REFUSED = /[^\t\n\r\x20-\uD7FF\uE000-\uFFFD]/;
 
+/** Matches the next string of a JSON text. */
+const STRING = /[^"]*"[^"\\]*(?:\\.[^"\\]*)*"/sy;
+/** The largest number of strings in an envelope of SNS, with ten attributes, and in a label. */
+const MAX_STRINGS = 128;
+
 /**
  * Milliseconds for which a publisher assumes that there are no pattern subscriptions. The first pattern of a bus is confirmed after this
  * time, so that no publisher misses it.
@@ -169,7 +174,10 @@ function open(body: string, value: string): Content {
   return typeof text === "string" ? { label: given, body: text } : { label: {}, body };
 }
 
+/** Parses JSON. Returns undefined if it is malformed, or has more strings than a message of SNS or a label: others may choose names that collide. */
 function parse(text: string): unknown {
+  let strings = 0;
+  for (STRING.lastIndex = 0; STRING.test(text);) if (++strings > MAX_STRINGS) return undefined;
   try {
     return JSON.parse(text);
   } catch {
