@@ -38,4 +38,13 @@ describe("Processes", () => {
     await parent.kill();
     assert(dead(parent.pid, statOf(process.pid).start));
   });
+
+  it("a process whose id no process can have does not exist: members of a group can create a bus of any name", async () => {
+    const posix = await loadPosix();
+    const processes = new Processes(posix);
+    for (const pid of [0, 2 ** 31, 2 ** 32 - 1, 2 ** 32 + process.pid, 9_999_999_999]) {
+      assertEquals(processes.missing({ pid, pymq: true }), true, `${pid}`);
+      assertEquals(processes.dead({ ...processes.self, pid, pymq: false }), true, `${pid}`);
+    }
+  });
 });

@@ -70,6 +70,8 @@ export class Posix extends Files {
 
   /** Returns whether a process has this id, even if `/proc` does not show it. */
   lives(pid: number): boolean {
+    // Deno refuses other numbers, Bun takes their lowest 32 bits; 0 and less are groups of processes
+    if (pid <= 0 || pid !== (pid | 0)) return false;
     return this.result(this.#native.kill(pid, 0)) !== -Errno.ESRCH;
   }
 
