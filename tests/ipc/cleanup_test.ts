@@ -13,6 +13,7 @@ import { Leases } from "../../src/providers/ipc/leases.ts";
 import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
 import { loadPosix, type Posix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
+import { finish } from "../../src/providers/ipc/walk.ts";
 import { fresh, HandmadeBus, left } from "./ground.ts";
 
 const ITEM = writeItem('"item"', false);
@@ -96,7 +97,7 @@ describe("the item in the crash slot of a dead bus", () => {
           if (String(taken) !== '"item"') found.push(`${moments}: ${JSON.stringify(taken)}`);
         }
         posix.unlinkQueue(queue);
-        first.directories.remove("queues");
+        finish(first.directories.remove("queues"));
         first.directories.prune("");
         for (const each of [first, second]) each.close();
         assertEquals(found, []);

@@ -253,6 +253,18 @@ describe("many names that a member of a group has created", () => {
     assertEquals(bytes >= 20 * 64 && bytes < 2 ** 20, true, `${bytes} bytes`);
   });
 
+  each("of files of a queue: the queue is freed in parts", async ({ name, ours, intrude }) => {
+    await intrude("create", NAMES, "link", `queues${ours.names.queue("queue")}/over/#/x`);
+    const ask = () => Promise.reject(new Error("nobody"));
+    const limits = { connectTimeout: 5_000, sendTimeout: 5_000 };
+    const sender = await ipc({ group: GROUP }).open({ namespace: name, ...limits, ask, state: () => {} });
+    let dropped: Promise<void> | undefined;
+    const made = calls(ours.posix, ["unlink"], () => dropped = sender.drop("queue"));
+    assertEquals(made > 0 && made < NAMES, true, `${made} calls`);
+    await sender.close(); // waits for it
+    assertEquals([await dropped, ours.directories.list("queues")], [undefined, []]);
+  });
+
   each("beside subscribers, of no bus and of PyMQ's: a search for dead buses keeps few", async (flooded) => {
     const { name, ours: { posix, subscriptions }, intrude } = flooded;
     await intrude("create", NAMES, "link", `${TOPIC}/#`);

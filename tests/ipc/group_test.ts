@@ -10,6 +10,7 @@ import { eventsOf, inboxOf } from "../../src/providers/ipc/names.ts";
 import { loadPosix, type Stat } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
+import { finish } from "../../src/providers/ipc/walk.ts";
 import { skip } from "../support/skip.ts";
 import { until } from "../support/until.ts";
 import { fresh, left, noOtherUser, notBlindable, runAs, runBlind } from "./ground.ts";
@@ -70,7 +71,7 @@ describe("users of one group", () => {
     } finally {
       removeBus(internals, dead);
       for (const queue of ["taken", "theirs"]) posix.unlinkQueue(names.queue(queue));
-      directories.remove("queues");
+      finish(directories.remove("queues"));
       directories.prune("");
       queues.close();
     }
@@ -100,7 +101,7 @@ describe("a bus of a group", () => {
       assertEquals((posix.stat(descriptor) as Stat).mode, 0o660);
       posix.unlinkQueue(names.queue("queue"));
       queues.close();
-      directories.remove("bodies");
+      finish(directories.remove("bodies"));
       directories.prune("");
     } finally {
       posix.share = share;

@@ -315,7 +315,7 @@ describe("a walk over directories", () => {
     assertEquals(directories.list("top/chosen"), ["y"]);
     assertEquals([...directories.list("top")].sort(), ["chosen", "empty", "link"]);
     assertEquals(posix.list(outside), ["x"]);
-    directories.remove("top");
+    finish(directories.remove("top"));
     directories.prune("");
     rmSync(outside, { recursive: true });
   });

@@ -12,6 +12,7 @@ import { eventsOf, probeOf } from "../../src/providers/ipc/names.ts";
 import { loadPosix, type Posix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { openReceiver } from "../../src/providers/ipc/receiver.ts";
+import { finish } from "../../src/providers/ipc/walk.ts";
 import { pause, until } from "../support/until.ts";
 import { fresh, HandmadeBus } from "./ground.ts";
 
@@ -242,7 +243,7 @@ describe("an item that could be neither sent nor put back into its place", () =>
     }
     await until("it comes back", () => leases.due(name).length === 1);
     posix.unlinkQueue(name);
-    directories.remove(queueDirectory(name));
+    finish(directories.remove(queueDirectory(name)));
     directories.prune("queues");
   });
 });
@@ -305,7 +306,7 @@ describe("a publisher", () => {
       for (const queue of queues) posix.close(queue);
       for (const each of buses) {
         posix.unlinkQueue(eventsOf(each));
-        directories.remove(bus.internals.busDirectory(each));
+        finish(directories.remove(bus.internals.busDirectory(each)));
         subscriptions.unsubscribe("topic", each);
       }
     }

@@ -160,21 +160,28 @@ export class Directories {
     this.#posix.removeDirectory(this.root);
   }
 
-  /** Removes a file, or a directory with everything in it. If it is a link, only the link is removed, not its target. */
-  remove(path: string): void {
-    this.#at(path, (at, name) => this.#remove(at, name, LEVELS));
+  /** Removes a directory with everything in it, in steps. Of a link, only the link is removed, not its target. */
+  *remove(path: string): Steps {
+    yield* this.#clear(this.openDirectory(path), LEVELS);
+    this.#at(path, (at, name) => this.#posix.removeDirectory(name, at));
   }
 
-  #remove(at: number, name: string, levels: number): number {
-    const unlinked = this.#posix.unlink(name, at);
-    if (unlinked !== -Errno.EISDIR || levels === 0) return unlinked;
-    const directory = this.#posix.openDirectory(name, at, true);
-    if (directory >= 0) {
-      const names = this.#posix.listOpen(directory);
-      for (const each of typeof names === "number" ? [] : names) this.#remove(directory, each, levels - 1);
+  /** Removes everything in an open directory, which it closes. */
+  *#clear(directory: number, levels: number): Steps {
+    if (directory < 0) return;
+    try {
+      const names: string[] = [];
+      while (this.#posix.listPart(directory, names) > 0) {
+        for (const name of names.splice(0)) {
+          yield;
+          if (this.#posix.unlink(name, directory) !== -Errno.EISDIR || levels === 0) continue;
+          yield* this.#clear(this.#posix.openDirectory(name, directory, true), levels - 1);
+          this.#posix.removeDirectory(name, directory);
+        }
+      }
+    } finally {
       this.#posix.close(directory);
     }
-    return this.#posix.removeDirectory(name, at);
   }
 
   /** Walks over a directory and those below it, in steps, up to the limits of {@linkcode walk}. */

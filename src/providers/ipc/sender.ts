@@ -6,6 +6,7 @@
 import { ClosedError, inWords } from "../../errors.ts";
 import { PendingWork } from "../../internal/pending_work.ts";
 import { TextMap } from "../../internal/text_map.ts";
+import { pause } from "../../internal/time.ts";
 import { checkCopies } from "../../provider/bindings.ts";
 import { writeTopic } from "../../provider/topic_mark.ts";
 import type {
@@ -31,6 +32,7 @@ import { Errno } from "./errno.ts";
 import { ItemSender } from "./item_sender.ts";
 import { Namespace, type Settings } from "./namespace.ts";
 import type { Destination, Route } from "./subscriptions.ts";
+import { progress } from "./walk.ts";
 import type { TellingWorkers, WorkerThread } from "./worker_thread.ts";
 
 /**
@@ -62,6 +64,10 @@ export async function openSender(settings: Settings, workers: TellingWorkers, co
   return new IpcSender(namespace, settings, workers, context, onDead);
 }
 
+/** The largest number of files of a queue that are removed without a pause, and the milliseconds after which there is one. */
+const PART = 512;
+const TURN = 10;
+
 class IpcSender implements Sender, QueueInspector, Waker {
   readonly inspector: QueueInspector = this;
   readonly peeker: QueuePeeker;
@@ -82,7 +88,7 @@ class IpcSender implements Sender, QueueInspector, Waker {
   #reached = new Map<string, Promise<number | undefined>>();
   /** The worker that was last woken: that of this bus's receiver. */
   #worker: WorkerThread | undefined;
-  /** The removal of workers that were replaced. */
+  /** The removal of workers that were replaced, and of the files of queues. */
   #removing = new PendingWork();
   #closed = false;
   #sendTimeout: number;
@@ -235,7 +241,6 @@ class IpcSender implements Sender, QueueInspector, Waker {
     return await countItems(this.#namespace, this.#leases, this.#namespace.names.queue(queue));
   }
 
-  // deno-lint-ignore require-await
   async drop(queue: string): Promise<void> {
     const { names, directories, posix, queues } = this.#namespace;
     const name = names.queue(queue);
@@ -246,13 +251,21 @@ class IpcSender implements Sender, QueueInspector, Waker {
     const unlinked = posix.unlinkQueue(name);
     if (unlinked === -Errno.EACCES) directories.rename(aside, queueDirectory(name)); // another user of the group created it
     check(unlinked, `Cannot remove queue "${queue}"`, Errno.ENOENT);
-    if (moved === 0) directories.remove(aside);
-    directories.prune("queues");
     this.#leases.forget(name);
     this.#namespace.delayed.refresh(name);
     queues.removed(name);
     this.#answerQueues.removed(name);
     this.#itemSender.removed(name);
+    if (moved === 0) await this.#removing.track(this.#remove(aside));
+    else directories.prune("queues");
+  }
+
+  /** Removes the files of a queue, a part at a time. */
+  async #remove(directory: string): Promise<void> {
+    const { directories } = this.#namespace;
+    const steps = directories.remove(directory);
+    while (!progress(steps, PART, TURN)) await pause(0);
+    directories.prune("queues");
   }
 
   wake(inbox: string): void {
