@@ -117,6 +117,26 @@ describe("the overflow", () => {
       }));
   }
 
+  it("is taken in order, though it is removed and begins again while a bus takes its items", () =>
+    play(async (sender, receiver, other) => {
+      const { directories, names, overflow } = other.internals;
+      const name = names.queue("queue");
+      await sender.send("queue", "first", { wait: 0 });
+      await receiver.receive("queue", { max: 1, wait: 0, signal }); // leaves an empty queue of the kernel
+      const leases = new Leases(other.internals, other.busName);
+      for (const body of ["0", "1"]) overflow.put(name, leases.key(), writeItem(body, false));
+      let taken = 0;
+      using _ = await replaced("rename", (real, from, ...to) => {
+        const result = real(from, ...to);
+        if (result < 0 || !from.includes("/over/") || ++taken !== 2) return result;
+        directories.prune(from.slice(0, from.lastIndexOf("/"))); // another bus finds the page empty
+        for (let i = 2; i < 16; i++) void sender.send("queue", `${i}`, { wait: 0 }); // some have no room in the kernel's queue
+        return result;
+      });
+      const got = await receiver.receive("queue", { max: 16, wait: 0, lease: 60_000, signal });
+      assertEquals(got.map(({ body }) => body), Array.from({ length: 16 }, (_, i) => `${i}`));
+    }));
+
   it("waits for the kernel's queue that is created just before it is read", () =>
     play(async (sender, receiver) => {
       let looked = 0;

@@ -229,7 +229,7 @@ export class ItemReceiver {
   ): string | undefined {
     const { overflow } = this.#namespace;
     const read = (receipt: string) => this.#readHeld(name, receipt, lease);
-    for (let oldest: ItemFile | undefined = first; oldest && !batch.full; oldest = overflow.oldest(name)) {
+    for (let oldest: ItemFile | undefined = first; oldest && !batch.full; oldest = overflow.next(name)) {
       // the item gets a new key, as a message does when it is taken, because items that are given back are ordered by their keys
       const taking = nameOfItem({ ...parseItem(oldest.name)!, key: this.#leases.key() });
       const delivery = this.#leases.claim(name, oldest.path, taking, lease, read);

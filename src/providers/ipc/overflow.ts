@@ -131,14 +131,24 @@ export class Overflow {
   }
 
   /**
-   * Returns the oldest item. The caller may take it if it has found the kernel's queue empty after this call, or if it has just
-   * taken the item before. If it cannot be taken, another bus has taken or moved it, and the kernel's queue must be checked again.
+   * Returns the oldest item. The caller may take it if it has found the kernel's queue empty after this call. If it cannot be taken, another
+   * bus has taken or moved it, and the kernel's queue must be checked again.
    */
   oldest(queue: string): ItemFile | undefined {
-    const head = this.#heads.get(queue) ?? this.#findHead(queue);
-    if (!head) return undefined;
-    const name = head.names[head.next]!;
-    return { path: `${this.#path(queue, head.page)}/${name}`, name };
+    return this.next(queue) ?? this.#itemOf(queue, this.#findHead(queue));
+  }
+
+  /**
+   * Returns the item after the one that was just taken, which may be taken too: both were in the overflow at one time. Returns undefined if the
+   * overflow must be read again. It may have been empty meanwhile, and then older items are in the kernel's queue.
+   */
+  next(queue: string): ItemFile | undefined {
+    return this.#itemOf(queue, this.#heads.get(queue));
+  }
+
+  #itemOf(queue: string, head: Head | undefined): ItemFile | undefined {
+    const name = head?.names[head.next];
+    return name === undefined ? undefined : { path: `${this.#path(queue, head!.page)}/${name}`, name };
   }
 
   /** Reports that the oldest item was taken or moved, by this bus or another one. */
