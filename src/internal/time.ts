@@ -4,6 +4,8 @@
  * @module
  */
 
+import { NumberMap } from "./text_map.ts";
+
 /** The longest time of a timer in milliseconds. The runtimes fire a timer with a longer time immediately. */
 export const MAX_TIMER: number = 2 ** 31 - 1;
 
@@ -46,24 +48,25 @@ interface Timeout {
 
 /**
  * Timeouts that have few different lengths and are mostly cancelled, such as those of calls. The timeouts of one length share a timer of
- * the runtime, because creating and cancelling a timer costs several times as much as an entry of a set.
+ * the runtime, because creating and cancelling a timer costs several times as much as an entry of a map.
  */
 export class Timeouts {
   /** Length → its timeouts, in the order in which they end, and the function that stops the shared timer. */
-  #lengths = new Map<number, { readonly timeouts: Set<Timeout>; stop: () => void }>();
+  #lengths = new Map<number, { readonly timeouts: NumberMap<Timeout>; stop: () => void }>();
+  #last = 0;
 
   /** Calls `act` once, after `ms` milliseconds. Returns a function that cancels the call. */
   after(ms: number, act: () => void): () => void {
     let shared = this.#lengths.get(ms);
     if (!shared) {
       if (this.#lengths.size >= MAX_LENGTHS) return after(ms, act);
-      shared = { timeouts: new Set(), stop: after(ms, () => this.#end(ms)) };
+      shared = { timeouts: new NumberMap(), stop: after(ms, () => this.#end(ms)) };
       this.#lengths.set(ms, shared);
     }
     const { timeouts } = shared;
-    const timeout = { at: performance.now() + ms, act };
-    timeouts.add(timeout);
-    return () => timeouts.delete(timeout);
+    const id = ++this.#last;
+    timeouts.set(id, { at: performance.now() + ms, act });
+    return () => timeouts.delete(id);
   }
 
   /** Cancels all calls. */
@@ -74,11 +77,11 @@ export class Timeouts {
 
   #end(ms: number): void {
     const shared = this.#lengths.get(ms)!;
-    for (const timeout of shared.timeouts) {
-      const left = timeout.at - performance.now();
+    for (const [id, { at, act }] of shared.timeouts) {
+      const left = at - performance.now();
       if (left > 0) return void (shared.stop = after(left, () => this.#end(ms)));
-      shared.timeouts.delete(timeout);
-      timeout.act();
+      shared.timeouts.delete(id);
+      act();
     }
     this.#lengths.delete(ms);
   }

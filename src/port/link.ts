@@ -5,6 +5,7 @@
  */
 import { BusError, ClosedError, fromPlain, ProviderError, toPlain } from "../errors.ts";
 import type { Delivery, Filter, Outcome, Provider } from "../provider/provider.ts";
+import { NumberMap } from "../internal/text_map.ts";
 import { unpack } from "./batch.ts";
 import { cost, INBOX, WINDOW } from "./credit.ts";
 import { LostLeases } from "./lost_leases.ts";
@@ -71,9 +72,9 @@ export class Link {
     (queue, receipts) => void this.start(queue, receipts).catch(() => {}),
   );
   #lastId = 0;
-  #pending = new Map<number, Pending>();
+  #pending = new NumberMap<Pending>();
   /** The largest number of items that each pending request may take without a lease. */
-  #gets = new Map<number, number>();
+  #gets = new NumberMap<number>();
   /** The cost of inbox messages that main has handled and that the worker has no credit for yet. */
   #owed = 0;
   #streams: Streams;
@@ -277,7 +278,7 @@ export class Link {
 
   #rejectAll(errorOf: (pending: Pending) => BusError): void {
     const all = [...this.#pending.values()];
-    this.#pending.clear();
+    this.#pending = new NumberMap();
     for (const pending of all) pending.reject(errorOf(pending));
   }
 

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { type TextMap, textSet } from "../internal/text_map.ts";
 import type { ToWorker } from "./protocol.ts";
 
 /**
@@ -26,7 +27,7 @@ export class Outbox {
   /** The frames that later requests of the same kind may join. */
   #merged = new Map<string, Merged>();
   /** Queue → receipts of the handlers whose start is not recorded yet. */
-  #starting = new Map<string, Set<string>>();
+  #starting = new Map<string, TextMap<true>>();
   #flushing = false;
   #later: ReturnType<typeof setTimeout> | undefined;
 
@@ -67,8 +68,8 @@ export class Outbox {
   /** Records soon that the handler of a lease has started. */
   start(queue: string, receipt: string): void {
     const receipts = this.#starting.get(queue);
-    if (receipts) receipts.add(receipt);
-    else this.#starting.set(queue, new Set([receipt]));
+    if (receipts) receipts.set(receipt, true);
+    else this.#starting.set(queue, textSet([receipt]));
     this.#flushIn(true);
   }
 
@@ -84,15 +85,15 @@ export class Outbox {
    */
   flush(): void {
     this.#flushing = false;
-    this.#merged.clear();
+    if (this.#merged.size > 0) this.#merged = new Map();
     if (this.#frames.length > 0 && this.#post(this.#frames)) this.#frames = [];
   }
 
   /** Records all starts, and posts the frames. */
   flushStarts(): void {
     this.#flushing = true; // the records that follow leave with the others
-    for (const [queue, receipts] of this.#starting) if (receipts.size > 0) this.#record(queue, [...receipts]);
-    this.#starting.clear();
+    for (const [queue, receipts] of this.#starting) if (receipts.size > 0) this.#record(queue, [...receipts.keys()]);
+    this.#starting = new Map();
     this.flush();
   }
 

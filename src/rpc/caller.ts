@@ -16,6 +16,7 @@ import {
   TimeoutError,
   ValidationError,
 } from "../errors.ts";
+import { NumberMap } from "../internal/text_map.ts";
 import { backoff, pause, RETRY, Timeouts } from "../internal/time.ts";
 import { LONGEST } from "../internal/arguments.ts";
 import { because, isA } from "../internal/thrown.ts";
@@ -59,7 +60,8 @@ export class Caller {
   #pymq: PymqCaller;
   #multi: MultiCallParts;
   /** The functions that reject the running calls, one for each call. */
-  #rejects = new Set<(error: BusError) => void>();
+  #rejects = new NumberMap<(error: BusError) => void>();
+  #calls = 0;
   /** The timers for the deadlines of the running calls. */
   #timeouts = new Timeouts();
   #closed: ClosedError | undefined;
@@ -91,7 +93,7 @@ export class Caller {
   /** Rejects every call with this error, because the inbox for its answer no longer exists. */
   fail(error: BusError): void {
     this.streams.fail(error);
-    for (const reject of [...this.#rejects]) reject(error);
+    for (const reject of [...this.#rejects.values()]) reject(error);
   }
 
   /** Rejects every call with this error, and all later calls too. */
@@ -217,7 +219,8 @@ export class Caller {
     const abort = () => cancel(signal!.reason);
     const end = (error: BusError) => cancel(closedWhile(`call "${fn}"`, error));
     signal?.addEventListener("abort", abort, { once: true });
-    this.#rejects.add(end);
+    const number = ++this.#calls;
+    this.#rejects.set(number, end);
     const exposing = this.#server.exposing(fn);
     const outcome = exposing ? exposing.then(() => call.over ? promise : run(call)) : run(call);
     outcome.then(resolve, (error) => reject(inWords(`call "${fn}"`, error)));
@@ -227,7 +230,7 @@ export class Caller {
       call.over = true;
       stop();
       signal?.removeEventListener("abort", abort);
-      this.#rejects.delete(end);
+      this.#rejects.delete(number);
       this.#pending.delete(call);
       for (const cleanup of call.cleanups) cleanup();
     }

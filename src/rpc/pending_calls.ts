@@ -5,6 +5,7 @@
  * @module
  */
 import type { Core } from "../core.ts";
+import { TextMap } from "../internal/text_map.ts";
 import type { ValidationError } from "../errors.ts";
 import type { Call } from "./call.ts";
 import type { Directory } from "./directory.ts";
@@ -39,7 +40,7 @@ export interface PendingCall {
 export class PendingCalls {
   #core: Core;
   #directory: Directory;
-  #calls = new Map<string, PendingCall>();
+  #calls = new TextMap<PendingCall>();
   #timer: ReturnType<typeof setInterval> | undefined;
   #checking: Promise<void> | undefined;
 

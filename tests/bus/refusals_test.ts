@@ -91,7 +91,10 @@ onEach("100 MB", ({ it, provider }) => {
   it("arrive completely or are refused as too large, as event, item and argument; later messages arrive", async () => {
     await using bus = await Bus.open(provider(), { namespace: fresh(), sendTimeout: 60_000, maxReceive: 2 ** 27 });
     const errors: unknown[] = [];
-    bus.addEventListener("error", (event) => errors.push(event.error));
+    bus.addEventListener("error", ({ error }) => {
+      // on a busy machine, the renewal of a registration is late behind 100 MB; the bus repeats it
+      if (!/^Cannot register .* sent no reply/.test(String((error as Error).message))) errors.push(error);
+    });
     const huge = "x".repeat(100_000_000);
     const lengths: number[] = [];
     await bus.subscribe<string>("topic", (text) => lengths.push(text.length)).ready;
