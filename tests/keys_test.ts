@@ -116,7 +116,9 @@ describe("SignedEnvelopes", () => {
         spy(JSON, "parse", uses),
         spy(Object, "fromEntries", uses),
         spy(Map.prototype, "set", uses),
+        spy(Map.prototype, "get", uses),
         spy(Set.prototype, "add", uses),
+        spy(Set.prototype, "has", uses),
       ];
       try {
         assert(plain.open("event", "t", text).refused, text);
@@ -124,7 +126,7 @@ describe("SignedEnvelopes", () => {
       } finally {
         for (const end of restore) end();
       }
-      assertEquals(uses, [], text);
+      assertEquals(uses.filter((use) => use !== "" && text.includes(String(use))), [], text);
     }
     for (const text of [own, encrypted]) assertEquals(plain.open("event", "t", text).headers?.h, "v");
   });

@@ -94,25 +94,26 @@ export function parseHeaders(json: string): MessageHeaders | undefined {
 
 /**
  * Reads headers from JSON as tsmq writes it, in their order, without `JSON.parse` and without an object: a peer that cannot sign may have
- * chosen names that collide in the engine's tables. Returns undefined if they are not valid.
+ * chosen names that collide in the engine's tables. Returns undefined if they are not valid. The values are only read, not checked.
  */
 export function listHeaders(json: string): Header[] | undefined {
   const list: Header[] = [];
   HEADER.lastIndex = 1;
   do {
-    const [whole, name, text, after] = HEADER.exec(json) ?? [];
-    if (whole === undefined || list.length === MAX_READ) return undefined;
-    const value = unescape(text!);
-    if (valueFault(value) || (after === "}") !== (HEADER.lastIndex === json.length)) return undefined;
-    list.push([name!, value]);
+    const found = HEADER.exec(json);
+    if (!found || list.length === MAX_READ) return undefined;
+    if ((found[3] === "}") !== (HEADER.lastIndex === json.length)) return undefined;
+    list.push([found[1]!, unescape(found[2]!)]);
   } while (HEADER.lastIndex < json.length);
   return list;
 }
 
-/** Replaces the escapes of a JSON string. Those of control characters become one, and so do wrong ones: no header contains any. */
+/** Replaces the escapes of a JSON string. Those that no header contains become NUL. */
 function unescape(text: string): string {
+  let at = text.indexOf("\\");
+  if (at < 0) return text; // most values
   let [plain, from] = ["", 0];
-  for (let at = text.indexOf("\\"); at >= 0; at = text.indexOf("\\", from)) {
+  for (; at >= 0; at = text.indexOf("\\", from)) {
     const character = text[at + 1]!;
     const code = character === "u" ? text.slice(at + 2, at + 6) : "";
     plain += text.slice(from, at);

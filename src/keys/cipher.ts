@@ -6,7 +6,7 @@
  */
 import { Buffer } from "node:buffer";
 import { createCipheriv, createDecipheriv } from "node:crypto";
-import { LimitedMap } from "../internal/caches.ts";
+import { LimitedTextMap } from "../internal/caches.ts";
 import { utf8 } from "../internal/utf8.ts";
 import { derive } from "./hmac.ts";
 
@@ -18,7 +18,7 @@ const TAG = 16;
 /** Encrypts and decrypts with the keys of the sessions of one secret. */
 export class Cipher {
   readonly #source: Uint8Array;
-  readonly #sessions = new LimitedMap<string, Uint8Array>(MAX_SESSIONS);
+  readonly #sessions = new LimitedTextMap<Uint8Array>(MAX_SESSIONS);
 
   /** Creates a cipher. `source` is the key that the keys of all sessions are derived from. */
   constructor(source: Uint8Array) {
@@ -59,7 +59,8 @@ export class Cipher {
   }
 
   #keep(session: string, key: Uint8Array): void {
-    if (!this.#sessions.has(session)) this.#sessions.set(session, key);
+    if (this.#sessions.has(session)) return;
+    this.#sessions.set(Buffer.from(session, "utf8").toString("utf8"), key); // a part of a message would keep its text in memory
   }
 }
 

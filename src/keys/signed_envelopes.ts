@@ -34,8 +34,8 @@ import { type Key, Keyring, type SecretKey } from "./keyring.ts";
 
 /** The header with the signature: version, id of the key, time, nonce, HMAC. */
 const SIGNATURE = "tsmq-signature";
-/** The headers that a signature does not cover. The topic is a part of its destination. */
-const UNCOVERED = new Set([SIGNATURE, ENCRYPTION, TOPIC]);
+/** The headers that a signature does not cover. The topic is a part of its destination. It is no set: see {@linkcode Keyring.get}. */
+const UNCOVERED: readonly string[] = [SIGNATURE, ENCRYPTION, TOPIC];
 /** A destination with its name. */
 type NamedDestination = readonly [destination: Destination, name: string];
 /** A message whose signature is not verified yet. */
@@ -138,7 +138,7 @@ export class SignedEnvelopes implements Envelopes {
     const encryption = valueOf(outer, ENCRYPTION);
     if (encryption === undefined && this.#encrypt) return refuse("it is not encrypted");
     const parts = signature.split(" ", 6);
-    const [version, id, time, nonce, hmac] = parts;
+    const [version, id, time, , hmac] = parts;
     if (parts.length !== 5 || version !== (encryption === undefined ? VERSION_SIGNED : VERSION_ENCRYPTED)) {
       return refuse("its signature is not valid");
     }
@@ -157,17 +157,20 @@ export class SignedEnvelopes implements Envelopes {
       equal(hmac!, key.sign(this.#signed(stamp, destination, covered, body)))
     );
     if (!right) return refuse("its signature does not match");
-    const headers = listed === undefined ? parseHeaders(outer.head) : unlist(listed);
-    if (!headers) return refuse("its headers are not valid");
+    const parsed = parseHeaders(outer.head);
+    const headers = listed === undefined ? parsed : unlist(listed);
+    if (!parsed || !headers) return refuse("its headers are not valid");
+    // the parts above refer to the text, which would stay in memory with a nonce that is remembered
+    const own = parsed[SIGNATURE]!;
     // a member can sign any text
     const signed: Signed = {
       key: key.id,
       time: parseInt(time!, 36) || 0,
-      nonce: nonce!,
+      nonce: own.split(" ", 4)[3]!,
       encrypted: encryption !== undefined,
     };
     // the signature stays with an item that becomes a dead letter
-    const all = encryption === undefined ? headers : { ...headers, [SIGNATURE]: signature };
+    const all = encryption === undefined ? headers : { ...headers, [SIGNATURE]: own };
     return { body, headers: all, signed, as: right[0] };
   }
 
@@ -221,15 +224,14 @@ function outline(text: string): Unverified | undefined {
   return headers && { head, headers, body };
 }
 
-/** Returns a copy of the value of a header. A part of the text would keep the whole text in memory, as long as a nonce is remembered. */
+/** Returns the value of a header. */
 function valueOf({ headers }: Unverified, name: string): string | undefined {
-  const found = headers.findLast((header) => header[0] === name); // the one that `JSON.parse` takes
-  return found && Buffer.from(found[1], "utf8").toString("utf8");
+  return headers.findLast((header) => header[0] === name)?.[1]; // the one that `JSON.parse` takes
 }
 
 /** Writes the headers that a signature covers, in one line and in their order. */
 function list(headers: readonly Header[]): string {
-  const covered = headers.filter(([name]) => !UNCOVERED.has(name));
+  const covered = headers.filter(([name]) => !UNCOVERED.includes(name));
   return covered.length === 0 ? "" : JSON.stringify(covered);
 }
 

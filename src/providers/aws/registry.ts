@@ -5,6 +5,7 @@
  */
 import { ListSubscriptionsByTopicCommand } from "@aws-sdk/client-sns";
 import { ListQueueTagsCommand } from "@aws-sdk/client-sqs";
+import { TextMap } from "../../internal/text_map.ts";
 import { type AwsClient, REPEATABLE } from "./client.ts";
 import { noQueue, noTopic } from "./errors.ts";
 import { BUS_PREFIX } from "./names.ts";
@@ -77,7 +78,7 @@ export async function hasExpired(client: AwsClient, queueUrl: string): Promise<b
 /** Finds the servers of functions. Requests during a lookup of the same function share the next lookup. */
 export class Registry {
   readonly #client: AwsClient;
-  readonly #leases = new Map<string, number>();
+  readonly #leases = new TextMap<number>();
   /** The running lookup of each registry topic. */
   readonly #running = new Map<string, Promise<string[]>>();
   /** The next lookup of each registry topic, which has not begun yet. Its answer is newer than all requests that wait for it. */
