@@ -1,7 +1,8 @@
 /** The map for keys that others choose. */
 import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { TextMap } from "../src/internal/text_map.ts";
+import { TextMap, textSet } from "../src/internal/text_map.ts";
+import { linear } from "./support/growth.ts";
 import { Random, SEED } from "./support/random.ts";
 
 describe(`a map of texts (seed ${SEED})`, () => {
@@ -33,7 +34,12 @@ describe(`a map of texts (seed ${SEED})`, () => {
 
   it("distinguishes keys that differ after any number of characters", () => {
     const map = new TextMap<number>();
-    for (let i = 0; i < 20; i++) map.set("x".repeat(2_000) + i, i);
-    assertEquals([map.size, map.get("x".repeat(2_000) + 7)], [20, 7]);
+    for (let i = 0; i < 20; i++) map.set("x".repeat(5_000) + i, i);
+    assertEquals([map.size, map.get("x".repeat(5_000) + 7)], [20, 7]);
+  });
+
+  it("takes linear time for long keys that begin alike", async () => {
+    const make = (size: number) => Array.from({ length: size }, (_, i) => "x".repeat(4_000) + i);
+    await linear("keys that begin alike", 200, make, textSet);
   });
 });

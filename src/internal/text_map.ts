@@ -13,8 +13,8 @@
 const SMALLEST = 8;
 /** The largest number of buckets: the highest 16 of the hash's 32 bits are random for all keys, because a character has 17 (with the one that is added). */
 const LARGEST = 2 ** 16;
-/** The number of characters of a key that count for its hash. */
-const HASHED = 1_024;
+/** The number of characters of a key that count for its hash: as many as the address of an inbox and a binding may have. */
+const HASHED = 4_096;
 
 /** A random factor for the character at each position. Two keys are in the same of 65,536 buckets with a probability of 1 in 65,536, whatever they are. */
 const FACTORS = crypto.getRandomValues(new Int32Array(HASHED));
