@@ -3,6 +3,7 @@ import { describe, it } from "@std/testing/bdd";
 import { FakeTime } from "@std/testing/time";
 import { Codec } from "../src/codec/codec.ts";
 import { UNSIGNED } from "../src/codec/envelope.ts";
+import { HeldLease } from "../src/queue/lease.ts";
 import { Deliveries } from "../src/queue/deliveries.ts";
 import type { Core } from "../src/core.ts";
 import { UnsupportedError } from "../src/errors.ts";
@@ -24,10 +25,12 @@ async function told(delay: number, maxDelay = Infinity): Promise<number | undefi
   };
   const core = { link, envelopes: UNSIGNED, codec: new Codec([]), features: { maxDelay } } as unknown as Core;
   const deliveries = new Deliveries("queue", undefined, core);
-  await deliveries.lease(deliveries.open({ receipt: "r", body: "1", attempt: 1 }), 1).nack({ delay }).catch((error) => {
-    assertEquals(told, undefined, "nothing is sent");
-    throw error;
-  });
+  await new HeldLease(deliveries, deliveries.open({ receipt: "r", body: "1", attempt: 1 }), 1).nack({ delay }).catch(
+    (error) => {
+      assertEquals(told, undefined, "nothing is sent");
+      throw error;
+    },
+  );
   return told;
 }
 

@@ -6,7 +6,7 @@ export const QUEUES: readonly Mutant[] = [
   {
     subject: "an acknowledgement is lost",
     file: "src/queue/consumer.ts",
-    text: "return held.settled ? NOTHING : held.finish;",
+    text: "return handled.settled ? NOTHING : () => handled.finish();",
     fault: "return NOTHING;",
     tests: memory(/^consumers: a closing bus waits for its consumers' handlers/),
   },

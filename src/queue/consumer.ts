@@ -5,7 +5,7 @@
  */
 import type { Deliveries, Opened } from "./deliveries.ts";
 import { type DelayOf, FailedAttempts, NOTHING, type Settle } from "./failed_attempts.ts";
-import { type Held, leaseOf } from "./lease.ts";
+import { type Held, HeldLease, leaseOf } from "./lease.ts";
 import { BusError, type ErrorCode, isInterruption, TimeoutError } from "../errors.ts";
 import { isA, isAbort, textOf } from "../internal/thrown.ts";
 import { after, backoff as backoffAfter, pause, RETRY } from "../internal/time.ts";
@@ -158,7 +158,7 @@ export function consume<T>(
       const item = (await deliveries.readOpened(delivery)) as T;
       readable = true;
       if (signal.aborted) return untried;
-      const holder = held = deliveries.lease(delivery, item);
+      const holder = held = new HeldLease(deliveries, delivery, item);
       const work = core.activity.timed(queue, async () => await handler(item, holder));
       const running = core.telemetry.observe("process", queue, work, delivery.headers?.traceparent);
       begun?.();
@@ -169,7 +169,8 @@ export function consume<T>(
       return NOTHING;
     }
     if (core.link.leases.closing && held.lost) return failed.settle(delivery, true, held.signal.reason, held);
-    return held.settled ? NOTHING : held.finish;
+    const handled = held;
+    return handled.settled ? NOTHING : () => handled.finish();
   };
   /**
    * Makes an attempt with an item that may have killed its process. Such items begin one after another: if this one kills this process too,

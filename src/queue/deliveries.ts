@@ -7,26 +7,21 @@ import { type Decoded, exceeds } from "../codec/codec.ts";
 import type { Envelopes, Received } from "../codec/envelope.ts";
 import { letterHeaders, userHeaders, withTopic } from "../codec/headers.ts";
 import type { Core } from "../core.ts";
-import { BusError, ClosedError, closedWhile, isUnavailable, QueueFullError, ValidationError } from "../errors.ts";
+import { BusError, isUnavailable, QueueFullError, ValidationError } from "../errors.ts";
 import type { ErrorContext } from "../events.ts";
 import { isA, nameOf, textOf } from "../internal/thrown.ts";
-import { optionNames, refuseUnknown } from "../internal/arguments.ts";
 import { backoff, pause, RETRY, spread } from "../internal/time.ts";
 import { LeaseWatch, type LostLeases } from "../port/lost_leases.ts";
 import { largestText } from "../provider/largest_text.ts";
 import { DEAD } from "../provider/queue_names.ts";
 import type { Delivery, Outcome } from "../provider/provider.ts";
 import { type StandardSchemaV1, validate } from "../codec/schema.ts";
-import type { Held } from "./lease.ts";
 import { tooLong, writeLetter } from "./letter.ts";
 
 /** Milliseconds before an item that could be neither acknowledged nor dead-lettered is redelivered. */
 export const REDELIVERY_DELAY = 1_000;
 /** The largest number of characters of an error in a dead letter, so that the letter fits the transport. */
 const MAX_CAUSE = 4_096;
-
-/** The names of the options of `nack`. */
-const NACK = optionNames<{ delay?: number }>({ delay: true });
 
 /** The parts of a bus that opening a delivery needs. */
 interface Opener {
@@ -156,70 +151,6 @@ export class Deliveries {
   async startReading({ receipt }: Opened): Promise<boolean> {
     const [held] = await this.core.link.start(this.queue, [receipt]);
     return held === true;
-  }
-
-  /** Returns the lease for the user. */
-  lease<T>(delivery: Opened, item: T): Held<T> {
-    let settling: { readonly outcome: Outcome; readonly done: Promise<boolean> } | undefined;
-    let tried = false;
-    const { leases } = this.core.link;
-    const { watch } = delivery;
-    let expired: unknown;
-    const settle = async (outcome: Outcome, delay: number, finish = false) => {
-      if (settling) return settling.outcome === outcome && await settling.done;
-      tried = true;
-      const returned = outcome === "ack" && leases.closing && watch.signal.aborted;
-      const done = returned
-        ? Promise.reject(new ClosedError())
-        : finish
-        ? this.settleWhileHeld(delivery, outcome, delay, true)
-        : this.settle(delivery, outcome, delay);
-      settling = { outcome, done };
-      try {
-        const valid = await settling.done;
-        if (!valid) watch.end(leases.reason(this.queue));
-        return valid;
-      } catch (error) {
-        settling = undefined; // so that the user can settle it again
-        throw closedWhile(`${outcome === "ack" ? "acknowledge" : "give back"} an item of queue "${this.queue}"`, error);
-      }
-    };
-    const ack = async (finish = false) => {
-      if (await settle("ack", 0, finish)) return;
-      throw leases.reason(this.queue, expired);
-    };
-    const nack = async (options: { delay?: number } = {}) => {
-      const check = refuseUnknown(options, NACK, "give back an item of queue", "", this.queue);
-      await settle("nack", check.delay("delay", options.delay ?? 0, this.core.features.maxDelay));
-    };
-    return {
-      item,
-      topic: delivery.topic,
-      attempt: delivery.attempt,
-      headers: userHeaders(delivery.headers),
-      get signal() {
-        return watch.signal;
-      },
-      get settled() {
-        return settling !== undefined;
-      },
-      get lost() {
-        return !settling && watch.signal.aborted;
-      },
-      ack: () => ack(),
-      finish: () => ack(true),
-      nack,
-      expire: (error) => {
-        expired = error;
-        tried = true;
-        settling ??= { outcome: "untried", done: Promise.resolve(false) };
-        delivery.watch = watch.take(error);
-      },
-      // settling has already rejected with the reason: a second failure must not hide the first
-      [Symbol.asyncDispose]: async () => {
-        if (!tried) await nack();
-      },
-    };
   }
 
   /** Settles a lease now or, with `soon`, together with the next request. Resolves with true if the lease was still valid. */

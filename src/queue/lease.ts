@@ -1,13 +1,20 @@
 /**
- * The interface of a leased item, and the milliseconds of leases.
+ * Leased items, and the milliseconds of leases.
  *
  * @module
  */
-import type { MessageHeaders } from "../codec/headers.ts";
-import type { OptionChecks } from "../internal/arguments.ts";
+import { type MessageHeaders, userHeaders } from "../codec/headers.ts";
+import { ClosedError, closedWhile } from "../errors.ts";
+import { type OptionChecks, optionNames, refuseUnknown } from "../internal/arguments.ts";
+import type { LeaseWatch } from "../port/lost_leases.ts";
+import type { Outcome } from "../provider/provider.ts";
+import type { Deliveries, Opened } from "./deliveries.ts";
 
 /** The default lease in milliseconds. */
 const LEASE = 30_000;
+
+/** The names of the options of `nack`. */
+const NACK = optionNames<{ delay?: number }>({ delay: true });
 
 /** A leased item. It is redelivered unless it is acknowledged. `await using` gives it back if it is not settled. */
 export interface Lease<T> extends AsyncDisposable {
@@ -52,6 +59,110 @@ export interface Held<T> extends Lease<T> {
   finish(): Promise<void>;
   /** Ends the lease for its holder, because the handler has timed out: the signal aborts, and the holder cannot settle the item. */
   expire(error: unknown): void;
+}
+
+/** The lease of an item, for its holder. */
+export class HeldLease<T> implements Held<T> {
+  readonly item: T;
+  readonly topic: string | undefined;
+  readonly attempt: number;
+  readonly headers: MessageHeaders;
+  readonly #deliveries: Deliveries;
+  readonly #delivery: Opened;
+  readonly #watch: LeaseWatch;
+  #settling: { readonly outcome: Outcome; readonly done: Promise<boolean> } | undefined;
+  /** Whether the holder has settled the item, or tried to. */
+  #tried = false;
+  /** The reason why the lease ended for its holder, if it is known. */
+  #expired: unknown;
+
+  /** Creates the lease of a delivery whose item was read. */
+  constructor(deliveries: Deliveries, delivery: Opened, item: T) {
+    this.item = item;
+    this.topic = delivery.topic;
+    this.attempt = delivery.attempt;
+    this.headers = userHeaders(delivery.headers);
+    this.#deliveries = deliveries;
+    this.#delivery = delivery;
+    this.#watch = delivery.watch;
+  }
+
+  get signal(): AbortSignal {
+    return this.#watch.signal;
+  }
+
+  get settled(): boolean {
+    return this.#settling !== undefined;
+  }
+
+  get lost(): boolean {
+    return !this.#settling && this.#watch.signal.aborted;
+  }
+
+  // a handler may take these functions off the lease: `(item, { ack }) => ack()`
+  get ack(): () => Promise<void> {
+    return () => this.#ack(false);
+  }
+
+  get nack(): (options?: { delay?: number }) => Promise<void> {
+    return (options) => this.#nack(options);
+  }
+
+  finish(): Promise<void> {
+    return this.#ack(true);
+  }
+
+  expire(error: unknown): void {
+    this.#expired = error;
+    this.#tried = true;
+    this.#settling ??= { outcome: "untried", done: Promise.resolve(false) };
+    this.#delivery.watch = this.#watch.take(error);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    // settling has already rejected with the reason: a second failure must not hide the first
+    if (!this.#tried) await this.#nack();
+  }
+
+  async #ack(finish: boolean): Promise<void> {
+    if (!await this.#settle("ack", 0, finish)) throw this.#leases.reason(this.#deliveries.queue, this.#expired);
+  }
+
+  async #nack(options: { delay?: number } = {}): Promise<void> {
+    const { core, queue } = this.#deliveries;
+    const check = refuseUnknown(options, NACK, "give back an item of queue", "", queue);
+    await this.#settle("nack", check.delay("delay", options.delay ?? 0, core.features.maxDelay), false);
+  }
+
+  /** Settles the item. Resolves with false if the lease was lost, or another outcome came before. */
+  async #settle(outcome: Outcome, delay: number, finish: boolean): Promise<boolean> {
+    if (this.#settling) return this.#settling.outcome === outcome && await this.#settling.done;
+    this.#tried = true;
+    const { queue } = this.#deliveries;
+    const done = this.#request(outcome, delay, finish);
+    this.#settling = { outcome, done };
+    try {
+      const valid = await done;
+      if (!valid) this.#watch.end(this.#leases.reason(queue));
+      return valid;
+    } catch (error) {
+      this.#settling = undefined; // so that the user can settle it again
+      throw closedWhile(`${outcome === "ack" ? "acknowledge" : "give back"} an item of queue "${queue}"`, error);
+    }
+  }
+
+  #request(outcome: Outcome, delay: number, finish: boolean): Promise<boolean> {
+    // a closing bus has given it back
+    if (outcome === "ack" && this.#leases.closing && this.#watch.signal.aborted) {
+      return Promise.reject(new ClosedError());
+    }
+    if (finish) return this.#deliveries.settleWhileHeld(this.#delivery, outcome, delay, true);
+    return this.#deliveries.settle(this.#delivery, outcome, delay);
+  }
+
+  get #leases(): Deliveries["core"]["link"]["leases"] {
+    return this.#deliveries.core.link.leases;
+  }
 }
 
 /** Checks the milliseconds of a lease, and returns them or the default. */

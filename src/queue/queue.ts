@@ -11,7 +11,7 @@ import { PEEK, peek, type Peeked, type PeekOptions, type Unreadable } from "./pe
 import { ITEM, type ItemOptions, PUT, type PutOptions, withinLimit } from "./put.ts";
 import { CONSUME, consume, type ConsumeOptions, type Consumer } from "./consumer.ts";
 import { Deliveries, type Opened } from "./deliveries.ts";
-import { type Lease, leaseOf } from "./lease.ts";
+import { HeldLease, type Lease, leaseOf } from "./lease.ts";
 import type { Core } from "../core.ts";
 import { BusError, ClosedError, closedWhile, QueueEmptyError } from "../errors.ts";
 import type { QueueStats } from "../provider/provider.ts";
@@ -332,7 +332,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     }
     try {
       const item = (await deliveries.read(delivery)) as T;
-      if (!this.#ended.aborted) return deliveries.lease(delivery, item);
+      if (!this.#ended.aborted) return new HeldLease(deliveries, delivery, item);
     } catch (error) {
       await deliveries.moveToDeadLetters(delivery, false, error, this.dead.name).catch((why) =>
         deliveries.giveBack(delivery, why)
