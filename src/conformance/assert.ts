@@ -20,7 +20,9 @@ export function ok(condition: boolean, what: string): asserts condition {
 export function equal<T>(actual: T, expected: NoInfer<T>, what = "the value"): void {
   const path = difference(actual, expected, "");
   if (path === undefined) return;
-  const where = path === "" ? "" : ` (they differ at ${path})`;
+  const index = Array.isArray(actual) ? /^\.(\d+)$/.exec(path)?.[1] : undefined;
+  const there = index === undefined ? "" : `: ${show((actual as unknown[]).slice(Number(index), Number(index) + 20))}`;
+  const where = path === "" ? "" : ` (they differ at ${path}${there})`;
   throw new ConformanceError(`${what} is ${show(actual)}, but should be ${show(expected)}${where}`);
 }
 
