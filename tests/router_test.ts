@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertFalse } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { stub } from "@std/testing/mock";
 import type { Filter } from "../src/provider/provider.ts";
@@ -108,5 +108,22 @@ describe("Router", () => {
     );
     assertEquals(new Set(filters.map(filterKey)).size, filters.length);
     assertEquals(filterKey(exact("t")), filterKey(exact("t")));
+  });
+
+  it("searches no map of the engine for the topic of an event, which a peer may have chosen to collide with others", () => {
+    const router = new Router();
+    router.add({ topic: "a", pattern: false, serves: false }, () => {});
+    const searched: unknown[] = [];
+    const { get } = Map.prototype;
+    Map.prototype.get = function (key) {
+      searched.push(key);
+      return get.call(this, key);
+    };
+    try {
+      router.emit("chosen", "1");
+    } finally {
+      Map.prototype.get = get;
+    }
+    assertFalse(searched.includes("chosen"));
   });
 });

@@ -4,6 +4,7 @@
  * @module
  */
 import { ExpiringMap } from "../internal/caches.ts";
+import { TextMap } from "../internal/text_map.ts";
 import { glob } from "./glob.ts";
 import type { Emit, Filter } from "./provider.ts";
 
@@ -33,7 +34,8 @@ export interface RouterOptions {
 
 /** Passes each event to the subscriptions whose filters match its topic. */
 export class Router {
-  #topics = new Map<string, Route>();
+  /** No `Map`: on Deno, a search for a topic that a peer chose can add it to the table of the engine, whose hash is public. */
+  #topics = new TextMap<Route>();
   #patterns = new Map<string, Route>();
   /** The subscriptions of servers that have just ended, by topic. Requests for them may still arrive. Undefined if none can. */
   #ended: ExpiringMap<string, Subscription> | undefined;
