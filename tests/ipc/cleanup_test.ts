@@ -2,6 +2,7 @@
 // run: kernel-queues
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { stub } from "@std/testing/mock";
 import { readFileSync, writeFileSync } from "node:fs";
 import type { Delivery } from "../../src/provider/provider.ts";
 import { ItemBatch } from "../../src/providers/ipc/item_batch.ts";
@@ -131,3 +132,19 @@ describe("the descriptor of a namespace's directory", () => {
 function open(namespace: string): Promise<Namespace> {
   return Namespace.open(ipc().options as Settings, namespace, () => {});
 }
+
+describe("a bus that closes on a busy machine", () => {
+  it("removes all its names, though it is paused for longer than its cleanup may take", async () => {
+    const namespace = fresh();
+    using bus = await HandmadeBus.open(namespace);
+    const { names, subscriptions, waiting } = bus.internals;
+    for (let i = 0; i < 20; i++) subscriptions.subscribe(`topic-${i}`, bus.busName);
+    for (let i = 0; i < 20; i++) waiting.add(names.queue(`queue-${i}`), bus.busName);
+    {
+      let time = 0;
+      using _ = stub(performance, "now", () => time += 1_000);
+      removeBus(bus.internals, bus.busName);
+    }
+    assertEquals(await left(namespace, [bus.busName]), []);
+  });
+});

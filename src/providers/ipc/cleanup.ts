@@ -24,6 +24,8 @@ const TURN = 10;
 export const STEPS = 4_096;
 /** The milliseconds after which such a cleanup ends: a step may give an item back. */
 export const BRIEF = 100;
+/** The number of steps that it makes in any time, because a busy machine may pause it. A bus without hostile neighbours needs fewer. */
+const LEAST = 256;
 /** Milliseconds between two checks for dead buses, times the number of buses. */
 const INTERVAL = 2_000;
 
@@ -147,7 +149,7 @@ export class Cleanup {
 
 /** Makes steps within the limits of a cleanup that has no parts. The next bus that opens or closes does the rest. */
 function briefly(steps: Steps): void {
-  if (!progress(steps, STEPS, BRIEF)) steps.return();
+  if (!progress(steps, STEPS, BRIEF, LEAST)) steps.return();
 }
 
 /** Removes the dead buses of a namespace within limits, and ignores errors: the next bus that opens there reports them. */

@@ -84,9 +84,10 @@ export function finish<T>(steps: Steps<T>): T {
   }
 }
 
-/** Makes at most this many steps, and stops after `ms`. Returns whether the work is done. */
-export function progress(steps: Steps, count: number, ms = Infinity): boolean {
-  for (const end = performance.now() + ms; count > 0 && performance.now() < end; count--) {
+/** Makes at most `count` steps, and after `ms` no more than `least` in all. Returns whether the work is done. */
+export function progress(steps: Steps, count: number, ms = Infinity, least = 1): boolean {
+  const end = performance.now() + ms;
+  for (let made = 0; made < count && (made < least || performance.now() < end); made++) {
     if (steps.next().done) return true;
   }
   return false;
