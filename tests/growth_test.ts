@@ -378,6 +378,8 @@ describe("The readers of the wire take linear time", () => {
       await linear(what, SMALL, make, readLarge);
       await linear(what, SMALL, make, unmark);
     }
+    const names = (size: number) => `{${colliding(size / 16).map((name) => `${JSON.stringify(name)}:0`)}}`;
+    await linear("names that collide", SMALL, (size) => new TextEncoder().encode(names(size)), readEvents);
     const { parseBus } = new Names("n");
     await linear("the name of a bus", SMALL, (size) => `pymq_n_$${"1".repeat(size)}_1_1.1.`, (name) => {
       parseBus.call(new Names("n"), name);

@@ -16,7 +16,7 @@ import {
   TimeoutError,
   ValidationError,
 } from "../errors.ts";
-import { NumberMap } from "../internal/text_map.ts";
+import { NumberMap, TextMap } from "../internal/text_map.ts";
 import { backoff, pause, RETRY, Timeouts } from "../internal/time.ts";
 import { LONGEST } from "../internal/arguments.ts";
 import { because, isA } from "../internal/thrown.ts";
@@ -278,7 +278,7 @@ export class Caller {
     call.next();
     // until the server may have the request, only #post sends it: the checks of pending calls would also send it to a server that
     // reconnects after the call has moved to another server
-    const servers = new Map<string, number>();
+    const servers = new TextMap<number>();
     const answered = this.#expect(call, server, servers);
     return await this.#post(call, server, inbox, servers) ? await answered : undefined;
   }
@@ -287,7 +287,7 @@ export class Caller {
    * Posts the request until the outcome is known. Resolves with false if it certainly did not arrive. A server runs a repeated request only
    * once, so it is safe to send it to this server again, but not to another one. A server that may have the request is added to `servers`.
    */
-  async #post(call: Call, server: string, inbox: string, servers: Map<string, number>): Promise<boolean> {
+  async #post(call: Call, server: string, inbox: string, servers: TextMap<number>): Promise<boolean> {
     let unsure = false;
     for (let attempt = 1; !call.over; await pause(backoff(RETRY.prompt, attempt++))) {
       try {
@@ -308,7 +308,7 @@ export class Caller {
   }
 
   /** Resolves with the answer of this server, or of another one that runs the call. Rejects when this server is gone. */
-  #expect(call: Call, server: string, servers: Map<string, number>): Promise<Answer> {
+  #expect(call: Call, server: string, servers: TextMap<number>): Promise<Answer> {
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
     const { attempt } = call;
     promise.catch(() => {});

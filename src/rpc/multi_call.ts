@@ -60,7 +60,7 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
   const { promise: done, resolve: finish, reject: fail } = Promise.withResolvers<void>();
   done.catch(() => {}); // it may fail before it is awaited
   const known = textSet(servers);
-  const missing = new Map(servers.map((server) => [server, 0]));
+  const missing = new TextMap(servers.map((server) => [server, 0]));
   /** The servers that have answered, refused, or were lost. */
   const settled = new TextMap<true>();
   const silentBefore = pymq.silent.get(fn) ?? 0;

@@ -5,7 +5,7 @@
  * @module
  */
 import type { Core } from "../core.ts";
-import { TextMap } from "../internal/text_map.ts";
+import { TextMap, textSet } from "../internal/text_map.ts";
 import type { ValidationError } from "../errors.ts";
 import type { Call } from "./call.ts";
 import type { Directory } from "./directory.ts";
@@ -25,7 +25,7 @@ export interface PendingCall {
   /** PyMQ's answer queue for the call, or empty. */
   readonly channel: string;
   /** The servers that should answer, each with the number of consecutive checks that have missed it. */
-  readonly servers: Map<string, number>;
+  readonly servers: TextMap<number>;
   /** Called with each answer. `held` returns the bytes that it takes (`heldBytes`). */
   answer(answer: Answer, server: string, held: () => number): void;
   /** Called when a server has the function and did not run the request. */
@@ -122,13 +122,13 @@ export class PendingCalls {
       } catch {
         return; // the registry is unreachable, so the next check decides
       }
-      const there = new Set(present); // a multi-call may have 10,000 servers
+      const [there, listed] = [textSet(present), textSet(registered)]; // a multi-call may have 10,000 servers
       for (const pending of old.filter(({ call }) => call.fn === fn)) {
         for (const [server, misses] of pending.servers) {
           const missed = there.has(server) ? 0 : misses + 1;
           pending.servers.set(server, missed);
           if (missed >= MISSES) pending.lost(server);
-          else if (missed > 0) void this.#recall(pending, server, missed > 1 && !registered.includes(server));
+          else if (missed > 0) void this.#recall(pending, server, missed > 1 && !listed.has(server));
         }
       }
     }

@@ -94,7 +94,7 @@ export class PymqCaller {
     this.#pending.add({
       call,
       channel: queue?.name ?? "",
-      servers: new Map(),
+      servers: new TextMap(),
       answer: (answer, server) => {
         const refused = answer.call?.refused;
         if (!refused) return resolve(answer); // the server has a version of tsmq without offers, and has run the call

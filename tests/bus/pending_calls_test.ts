@@ -11,6 +11,7 @@ import { UNSIGNED } from "../../src/codec/envelope.ts";
 import { Call } from "../../src/rpc/call.ts";
 import { Caller } from "../../src/rpc/caller.ts";
 import { Directory } from "../../src/rpc/directory.ts";
+import { TextMap } from "../../src/internal/text_map.ts";
 import { PendingCalls } from "../../src/rpc/pending_calls.ts";
 import type { Server } from "../../src/rpc/server.ts";
 import { readRequest, writeCancel } from "../../src/rpc/wire.ts";
@@ -37,7 +38,7 @@ describe("PendingCalls", () => {
     pending.add({
       call,
       channel: "",
-      servers: new Map([["server", 0]]),
+      servers: new TextMap([["server", 0]]),
       answer: () => {},
       lost: (server) => lost.push(server),
     });
@@ -62,7 +63,7 @@ describe("PendingCalls", () => {
     const pending = new PendingCalls(core, new Directory(sender));
     const call = new Call("fn", { json: "[]" }, 60_000, undefined);
     call.request("inbox", "");
-    pending.add({ call, channel: "", servers: new Map([["server", 0]]), answer: () => {}, lost: () => {} });
+    pending.add({ call, channel: "", servers: new TextMap([["server", 0]]), answer: () => {}, lost: () => {} });
     await until("it asks again", () => ages.length > 0);
     pending.dropped();
     await until("it asks at the next check", () => ages.length > 1);
@@ -85,7 +86,7 @@ describe("PendingCalls", () => {
     const pending = new PendingCalls(core, new Directory(sender));
     const call = new Call("fn", { json: "[]" }, 60_000, undefined);
     call.answerInbox = "answers";
-    pending.add({ call, channel: "", servers: new Map([["server", 0]]), answer: () => {}, lost: () => {} });
+    pending.add({ call, channel: "", servers: new TextMap([["server", 0]]), answer: () => {}, lost: () => {} });
     await until("it asks again", () => inboxes.length > 0);
     down = true;
     await until("it asks once more", () => inboxes.length > 1);

@@ -5,6 +5,7 @@
  */
 import { Buffer } from "node:buffer";
 import { ProviderError } from "../../errors.ts";
+import { parseSmall } from "../../internal/json.ts";
 import { MAX_TOPIC } from "../../provider/topic_mark.ts";
 
 /** The name of tsmq's message attribute. It contains the topic, because raw delivery does not. */
@@ -25,8 +26,6 @@ export const MAX_PUT_DELAY = 900;
 /** Matches a character that SNS and SQS refuse, or one beyond U+FFFF, which some emulators refuse. */
 const REFUSED = /[^\t\n\r\x20-\uD7FF\uE000-\uFFFD]/;
 
-/** Matches the next string of a JSON text. */
-const STRING = /[^"]*"[^"\\]*(?:\\.[^"\\]*)*"/sy;
 /** The largest number of strings in an envelope of SNS, with ten attributes, and in a label. */
 const MAX_STRINGS = 128;
 
@@ -112,7 +111,7 @@ export function read(message: Incoming): Content {
   const body = message.Body ?? "";
   const value = message.MessageAttributes?.[ATTRIBUTE]?.StringValue;
   if (value !== undefined) return open(body, value);
-  const envelope = body.startsWith("{") ? parse(body) : undefined;
+  const envelope = body.startsWith("{") ? parseSmall(body, MAX_STRINGS) : undefined;
   if (!isEnvelope(envelope)) return { label: {}, body };
   const inner = envelope.MessageAttributes?.[ATTRIBUTE]?.Value;
   const content = inner === undefined ? { label: {}, body: envelope.Message } : open(envelope.Message, inner);
@@ -141,7 +140,10 @@ export function readItem(message: Incoming): Item {
 /** Encodes an item that no handler has started, with all its attributes and the number of earlier attempts. */
 export function asUntried(message: Incoming): Outgoing {
   const { Body: body = "", MessageAttributes: before = {} } = message;
-  const label = { ...parse(before[ATTRIBUTE]?.StringValue ?? "{}") as Label, attempts: readItem(message).attempt - 1 };
+  const label = {
+    ...parseSmall(before[ATTRIBUTE]?.StringValue ?? "{}", MAX_STRINGS) as Label,
+    attempts: readItem(message).attempt - 1,
+  };
   const attributes: Record<string, Attribute> = {
     ...before,
     [ATTRIBUTE]: { DataType: "String", StringValue: ascii(JSON.stringify(label)) },
@@ -165,24 +167,13 @@ function isEnvelope(value: unknown): value is Envelope {
 }
 
 function open(body: string, value: string): Content {
-  const given = parse(value) as Label | undefined;
+  const given = parseSmall(value, MAX_STRINGS) as Label | undefined;
   if (typeof given !== "object" || given === null) return { label: {}, body };
   if (given.topic !== undefined && (typeof given.topic !== "string" || given.topic.length > MAX_TOPIC)) {
     return { label: {}, body };
   }
-  const text = given.json ? parse(body) : body;
+  const text = given.json ? parseSmall(body, MAX_STRINGS) : body;
   return typeof text === "string" ? { label: given, body: text } : { label: {}, body };
-}
-
-/** Parses JSON. Returns undefined if it is malformed, or has more strings than a message of SNS or a label: others may choose names that collide. */
-function parse(text: string): unknown {
-  let strings = 0;
-  for (STRING.lastIndex = 0; STRING.test(text);) if (++strings > MAX_STRINGS) return undefined;
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 /** Escapes the non-ASCII characters of a JSON text. */

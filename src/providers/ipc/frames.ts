@@ -11,11 +11,15 @@
  *
  * @module
  */
+import { parseSmall } from "../../internal/json.ts";
 import { unmark } from "../../provider/delivery_mark.ts";
 
 const BATCH = "\x01";
 const FILE = "\x02";
 const TEXT = "\x03";
+
+/** The largest number of strings in an event of PyMQ, which has five. */
+const PYMQ_STRINGS = 8;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -95,15 +99,11 @@ export function writePymq(topic: string, body: string): Uint8Array {
 }
 
 function readPymq(text: string): Frame[] | undefined {
-  try {
-    const { __obj: event, __type: type } = JSON.parse(text);
-    if (type !== "pymq.provider.ipc.IpcEvent" || !Array.isArray(event)) return undefined;
-    const [kind, topic, body] = event;
-    if (kind !== 0 || typeof topic !== "string" || typeof body !== "string") return undefined;
-    return [{ topic, body, file: false }];
-  } catch {
-    return undefined;
-  }
+  const message = parseSmall(text, PYMQ_STRINGS) as { __obj?: unknown; __type?: unknown } | null | undefined;
+  if (message?.__type !== "pymq.provider.ipc.IpcEvent" || !Array.isArray(message.__obj)) return undefined;
+  const [kind, topic, body] = message.__obj;
+  if (kind !== 0 || typeof topic !== "string" || typeof body !== "string") return undefined;
+  return [{ topic, body, file: false }];
 }
 
 /** Returns the message of an item. `item` is its text or, with `file`, the name of its file. */
