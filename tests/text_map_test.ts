@@ -21,15 +21,27 @@ describe(`a map of texts (seed ${SEED})`, () => {
     assertEquals([...map.values()], [...expected.values()]);
   });
 
-  it("lets a loop remove the key that it is at", () => {
-    const map = new TextMap<number>();
-    for (const key of ["a", "b", "c"]) map.set(key, 0);
-    const seen: string[] = [];
-    for (const key of map.keys()) {
-      seen.push(key);
-      map.delete(key);
+  it("has loops that see what is added and removed meanwhile, as a Map has", () => {
+    const random = new Random(SEED);
+    const keys = Array.from({ length: 12 }, (_, i) => `key ${i}`);
+    for (let round = 0; round < 500; round++) {
+      const [map, expected] = [new TextMap<number>(), new Map<string, number>()];
+      for (const key of keys) if (random.chance(0.5)) [map, expected].forEach((each) => each.set(key, 0));
+      const loop = (each: TextMap<number> | Map<string, number>, random: Random) => {
+        const seen: string[] = [];
+        for (const [key] of each) {
+          seen.push(key);
+          if (seen.length === 30) break;
+          for (let i = 0; i < 3; i++) {
+            if (random.chance(0.6)) each.delete(random.pick(keys));
+            else each.set(random.pick(keys), i);
+          }
+        }
+        return [seen, [...each]];
+      };
+      const seed = random.int(0, 1e9);
+      assertEquals(loop(map, new Random(seed)), loop(expected, new Random(seed)));
     }
-    assertEquals([seen, map.size, [...map]], [["a", "b", "c"], 0, []]);
   });
 
   it("distinguishes keys that differ after any number of characters", () => {

@@ -43,7 +43,12 @@ interface Entry<K, V> {
   later: Entry<K, V> | undefined;
 }
 
-/** A map in the order in which the keys were added. */
+/** The place of a loop over a map. */
+interface Cursor<K, V> {
+  next: Entry<K, V> | undefined;
+}
+
+/** A map in the order in which the keys were added. A loop over it may add and remove any keys, as with a `Map`. */
 class HashMap<K, V> implements Iterable<[K, V]> {
   #hashOf: (key: K) => number;
   #buckets: (Entry<K, V> | undefined)[] = new Array(SMALLEST).fill(undefined);
@@ -51,6 +56,8 @@ class HashMap<K, V> implements Iterable<[K, V]> {
   #first: Entry<K, V> | undefined;
   #last: Entry<K, V> | undefined;
   #size = 0;
+  /** The loops that are running. */
+  #cursors: Cursor<K, V>[] = [];
 
   constructor(hashOf: (key: K) => number, entries: Iterable<readonly [K, V]> = []) {
     this.#hashOf = hashOf;
@@ -88,6 +95,7 @@ class HashMap<K, V> implements Iterable<[K, V]> {
     else this.#first = entry;
     this.#last = entry;
     this.#size++;
+    for (const cursor of this.#cursors) cursor.next ??= entry;
     return this;
   }
 
@@ -104,6 +112,7 @@ class HashMap<K, V> implements Iterable<[K, V]> {
       else this.#first = entry.later;
       if (entry.later) entry.later.earlier = entry.earlier;
       else this.#last = entry.earlier;
+      for (const cursor of this.#cursors) if (cursor.next === entry) cursor.next = entry.later;
       // a removed entry refers to no other one: in V8, it may be in the old generation
       entry.next = entry.earlier = entry.later = undefined;
       this.#size--;
@@ -112,22 +121,27 @@ class HashMap<K, V> implements Iterable<[K, V]> {
     return false;
   }
 
-  /** Yields the keys. Keys that are added meanwhile are included; the loop may remove the key that it is at. */
+  /** Yields the keys. */
   *keys(): Generator<K, undefined> {
     for (const [key] of this) yield key;
   }
 
-  /** Yields the values, as {@linkcode keys} yields the keys. */
+  /** Yields the values. */
   *values(): Generator<V, undefined> {
     for (const [, value] of this) yield value;
   }
 
   /** Yields the keys with their values. */
   *[Symbol.iterator](): Generator<[K, V], undefined> {
-    for (let entry = this.#first; entry;) {
-      const { later } = entry;
-      yield [entry.key, entry.value];
-      entry = entry.later ?? later;
+    const cursor = { next: this.#first };
+    this.#cursors.push(cursor);
+    try {
+      for (let entry; (entry = cursor.next);) {
+        cursor.next = entry.later;
+        yield [entry.key, entry.value];
+      }
+    } finally {
+      this.#cursors.splice(this.#cursors.indexOf(cursor), 1);
     }
   }
 
