@@ -44,6 +44,12 @@ describe(`a map of texts (seed ${SEED})`, () => {
     }
   });
 
+  it("says which key is the oldest", () => {
+    const map = new LimitedTextMap<number>(3);
+    for (let i = 0; i < 10; i++) map.set(`${i % 5}`, i);
+    assertEquals([map.oldest, [...map]], ["2", [["2", 7], ["3", 8], ["4", 9]]]);
+  });
+
   it("distinguishes keys that differ after any number of characters", () => {
     const map = new TextMap<number>();
     for (let i = 0; i < 20; i++) map.set("x".repeat(5_000) + i, i);

@@ -38,7 +38,7 @@ export class LimitedTextMap<V> extends TextMap<V> {
   override set(key: string, value: V): this {
     this.delete(key);
     super.set(key, value);
-    if (this.size > this.#limit) this.delete(this.keys().next().value!);
+    if (this.size > this.#limit) this.delete(this.oldest!);
     return this;
   }
 }

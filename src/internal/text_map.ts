@@ -69,6 +69,11 @@ class HashMap<K, V> implements Iterable<[K, V]> {
     return this.#size;
   }
 
+  /** The key that was added first. */
+  get oldest(): K | undefined {
+    return this.#first?.key;
+  }
+
   /** Returns whether there is such a key. */
   has(key: K): boolean {
     return this.#find(key, this.#hashOf(key)) !== undefined;
