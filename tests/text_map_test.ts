@@ -1,6 +1,7 @@
 /** The map for keys that others choose. */
 import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { LimitedTextMap } from "../src/internal/caches.ts";
 import { TextMap, textSet } from "../src/internal/text_map.ts";
 import { linear } from "./support/growth.ts";
 import { Random, SEED } from "./support/random.ts";
