@@ -24,7 +24,10 @@ const TURN = 10;
 export const STEPS = 4_096;
 /** The milliseconds after which such a cleanup ends: a step may give an item back. */
 export const BRIEF = 100;
-/** The number of steps that it makes in any time, because a busy machine may pause it. A bus without hostile neighbours needs fewer. */
+/**
+ * The number of steps in which a bus removes what it has created itself, in any time, because a busy machine may pause it. Without hostile
+ * neighbours it needs fewer.
+ */
 const LEAST = 256;
 /** Milliseconds between two checks for dead buses, times the number of buses. */
 const INTERVAL = 2_000;
@@ -34,10 +37,13 @@ const INTERVAL = 2_000;
  * wait for the removal of its directory, so that comes before the names of the bus, which members of a group can hide among others.
  */
 export function removeBus(namespace: Namespace, bus: string): void {
-  briefly(function* () {
-    yield* removeDirectories(namespace, yield* removeQueues(namespace, [bus]));
-    yield* namespace.subscriptions.remove((name) => name === bus);
-  }());
+  briefly(
+    function* () {
+      yield* removeDirectories(namespace, yield* removeQueues(namespace, [bus]));
+      yield* namespace.subscriptions.remove((name) => name === bus);
+    }(),
+    LEAST,
+  );
 }
 
 /** Removes everything that several buses have created, in steps: first the queues, last the directories, by which a cleanup finds buses. */
@@ -147,9 +153,9 @@ export class Cleanup {
   }
 }
 
-/** Makes steps within the limits of a cleanup that has no parts. The next bus that opens or closes does the rest. */
-function briefly(steps: Steps): void {
-  if (!progress(steps, STEPS, BRIEF, LEAST)) steps.return();
+/** Makes steps within the limits of a cleanup that has no parts, `least` of them in any time. The next bus that opens or closes does the rest. */
+function briefly(steps: Steps, least?: number): void {
+  if (!progress(steps, STEPS, BRIEF, least)) steps.return();
 }
 
 /** Removes the dead buses of a namespace within limits, and ignores errors: the next bus that opens there reports them. */
