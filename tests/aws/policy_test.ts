@@ -79,6 +79,10 @@ describe("the IAM policy of docs/aws.md", () => {
     const covered = (name: string) => resources.some((resource) => covers(resource, name));
     assertEquals(namesOf("shop").filter((name) => !covered(name)), []);
     for (const other of OTHERS) assertEquals(namesOf(other).filter(covered), [], other);
+    // the start of a name that ends with a hash has to contain the prefix
+    assert(covered(new Names("shop").queue("x".repeat(300))));
+    assert(!covered(new Names("shop").queue(`${"x".repeat(300)}.fifo`)));
+    assert(!new Names("billing").queue("x".repeat(300)).startsWith("_NS_billing_NS_"));
   });
 
   let emulator: Emulator;

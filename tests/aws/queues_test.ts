@@ -1,6 +1,11 @@
 // run: waiting
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { ReceiveMessageCommand, SendMessageCommand } from "@aws-sdk/client-sqs";
+import {
+  GetQueueAttributesCommand,
+  ReceiveMessageCommand,
+  SendMessageCommand,
+  SetQueueAttributesCommand,
+} from "@aws-sdk/client-sqs";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Bus } from "../../src/bus.ts";
 import { ProviderError, UnsupportedError } from "../../src/errors.ts";
@@ -219,6 +224,26 @@ describe("queues over SQS", () => {
       new ReceiveMessageCommand({ QueueUrl, WaitTimeSeconds: 5, MessageAttributeNames: ["n", "b"] }),
     );
     assertEquals(Messages?.map(({ Body, MessageAttributes }) => [Body, MessageAttributes]), [["theirs", others]]);
+  });
+
+  it("a group leaves what a user has allowed in the policy of its queue", async () => {
+    await using halves = await using("topic@group");
+    using admin = new Admin(emulator.options);
+    const topic = { topic: "topic", pattern: false };
+    const { sqs } = admin;
+    await halves.receiver.binder!.bind(topic, "topic@group");
+    const QueueUrl = await admin.url(new Names(halves.namespace).queue("topic@group"));
+    const read = async () => {
+      const { Attributes } = await sqs.send(new GetQueueAttributesCommand({ QueueUrl, AttributeNames: ["Policy"] }));
+      return JSON.parse(Attributes!.Policy!);
+    };
+    const { Version, Statement: [ours] } = await read();
+    const theirs = { ...ours, Sid: "theirs", Principal: { Service: "events.amazonaws.com" } };
+    const Policy = JSON.stringify({ Version, Statement: [theirs, ours] });
+    await sqs.send(new SetQueueAttributesCommand({ QueueUrl, Attributes: { Policy } }));
+    await halves.receiver.binder!.bind(topic, "topic@group");
+    assertEquals((await read()).Statement, [ours, theirs]);
+    await halves.receiver.binder!.unbind(topic, "topic@group");
   });
 
   it("an item that a poll returns after its wait was cancelled is not counted", async () => {

@@ -4,10 +4,10 @@
  *
  * @module
  */
-import { SetQueueAttributesCommand } from "@aws-sdk/client-sqs";
+import { GetQueueAttributesCommand, SetQueueAttributesCommand } from "@aws-sdk/client-sqs";
 import { pause } from "../../internal/time.ts";
 import type { Binder, TopicFilter } from "../../provider/provider.ts";
-import { type BusQueue, policyOf } from "./bus_queue.ts";
+import { type BusQueue, mergePolicies, policyOf } from "./bus_queue.ts";
 import { type AwsClient, REPEATABLE } from "./client.ts";
 import { noTopic, toBusError } from "./errors.ts";
 import { PATTERNS_TTL } from "./message.ts";
@@ -88,19 +88,20 @@ export class Bindings implements Binder {
     return this.#bus.arns.queueArn + this.#names.queue(queue);
   }
 
-  /** Allows two SNS topics to send to the queue: the topic of this name, and the topic of all events. */
+  /** Allows two SNS topics to send to the queue: the topic of this name, and the topic of all events. What users have allowed stays. */
   #allow({ topic }: TopicFilter, queue: string): Promise<unknown> {
     const { topicArn } = this.#bus.arns;
     const topics = [this.#names.topic(topic), this.#names.all].map((name) => topicArn + name);
-    const Attributes = { Policy: policyOf(this.#arnOf(queue), topics, topicArn, this.#names.prefix) };
+    const ours = policyOf(this.#arnOf(queue), topics, topicArn, this.#names.prefix);
+    const { sqs } = this.#client;
     return this.#client.call(
       `let topics send to queue "${queue}"`,
       (http) =>
-        this.#queues.withUrl(
-          queue,
-          http.abortSignal,
-          (QueueUrl) => this.#client.sqs.send(new SetQueueAttributesCommand({ QueueUrl, Attributes }), http),
-        ),
+        this.#queues.withUrl(queue, http.abortSignal, async (QueueUrl) => {
+          const read = new GetQueueAttributesCommand({ QueueUrl, AttributeNames: ["Policy"] });
+          const Policy = mergePolicies((await sqs.send(read, http)).Attributes?.Policy, ours);
+          await sqs.send(new SetQueueAttributesCommand({ QueueUrl, Attributes: { Policy } }), http);
+        }),
       REPEATABLE,
     );
   }

@@ -4,7 +4,6 @@
  * @module
  */
 import {
-  CreateQueueCommand,
   DeleteQueueCommand,
   GetQueueAttributesCommand,
   SetQueueAttributesCommand,
@@ -17,12 +16,15 @@ import { noQueue } from "./errors.ts";
 import { type Arns, arnsOf } from "./arns.ts";
 import { writeOrigin } from "./origin_tag.ts";
 import { NAMESPACE } from "./names.ts";
+import { createQueue } from "./redrive.ts";
 import { LEASE_TAG } from "./registry.ts";
 
 /** Seconds until SQS redelivers a message that was not deleted, for example because the connection broke. */
 const VISIBILITY = 5;
 /** The number of bytes that SQS allows for a queue policy. */
 const MAX_POLICY = 8_192;
+/** The name of the statement of tsmq in a queue policy. */
+const SID = "tsmq";
 
 /** Receives what happens to the lease of a bus. */
 export interface LeaseEvents {
@@ -86,15 +88,11 @@ export class BusQueue {
   async open(timeout: number): Promise<void> {
     const options = { repeatable: true, timeout };
     const until = Date.now() + this.#lease;
-    const { QueueUrl } = await this.#client.call("create the queue of the bus", (http) =>
-      this.#client.sqs.send(
-        new CreateQueueCommand({
-          QueueName: this.name,
-          Attributes: { VisibilityTimeout: String(VISIBILITY) },
-          tags: { ...tagsOf(until), ...writeOrigin(this.#origin) },
-        }),
-        http,
-      ), options);
+    const QueueUrl = await createQueue(this.#client, "create the queue of the bus", {
+      QueueName: this.name,
+      Attributes: { VisibilityTimeout: String(VISIBILITY) },
+      tags: { ...tagsOf(until), ...writeOrigin(this.#origin) },
+    }, options);
     const command = new GetQueueAttributesCommand({ QueueUrl, AttributeNames: ["QueueArn"] });
     const read = () =>
       this.#client.call(
@@ -103,7 +101,7 @@ export class BusQueue {
         options,
       );
     const { Attributes } = await retryNewQueue(read, this.#closing.signal);
-    this.arns = arnsOf(Attributes!.QueueArn!, QueueUrl!);
+    this.arns = arnsOf(Attributes!.QueueArn!, QueueUrl);
     this.#until = until;
     if (!this.#closing.signal.aborted) this.#renewing ??= setInterval(() => void this.#renew(), this.#lease / 3);
   }
@@ -201,7 +199,10 @@ export async function deleteQueue(client: AwsClient, QueueUrl: string): Promise<
 
 /** The part of a policy that tsmq reads. SQS may write a list of one element as that element. */
 interface Policy {
-  readonly Statement?: OneOrMore<{ readonly Condition?: { readonly ArnEquals?: Record<string, OneOrMore<string>> } }>;
+  readonly Statement?: OneOrMore<{
+    readonly Sid?: string;
+    readonly Condition?: { readonly ArnEquals?: Record<string, OneOrMore<string>> };
+  }>;
 }
 type OneOrMore<T> = T | readonly T[];
 
@@ -234,8 +235,20 @@ export function policyOf(queueArn: string, topicArns: readonly string[], topicAr
   return policyWith(queueArn, prefix === "" ? { ...like, ...others } : like);
 }
 
+/** Returns a queue's policy with the statement of our policy in place of its earlier one. Statements of other programs stay. */
+export function mergePolicies(policy: string | undefined, ours: string): string {
+  if (!policy) return ours;
+  try {
+    const theirs = JSON.parse(policy) as Policy;
+    const others = [theirs.Statement ?? []].flat().filter(({ Sid }) => Sid !== SID);
+    return JSON.stringify({ ...theirs, Statement: [...JSON.parse(ours).Statement, ...others] });
+  } catch {
+    return ours; // no service accepts such a policy
+  }
+}
+
 function policyWith(Resource: string, Condition: object): string {
   const Principal = { Service: "sns.amazonaws.com" };
-  const statement = { Sid: "tsmq", Effect: "Allow", Principal, Action: "sqs:SendMessage", Resource, Condition };
+  const statement = { Sid: SID, Effect: "Allow", Principal, Action: "sqs:SendMessage", Resource, Condition };
   return JSON.stringify({ Version: "2012-10-17", Statement: [statement] });
 }

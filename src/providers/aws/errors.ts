@@ -92,11 +92,18 @@ const SKEWED: ReadonlySet<string> = new Set([
 /** Socket errors that show that no request was sent. */
 const UNSENT: ReadonlySet<string> = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH"]);
 const NO_QUEUE = /^(QueueDoesNotExist|NonExistentQueue)$/;
+/** The errors for an attribute that an emulator does not know, and for a queue that exists with other attributes. */
+const ATTRIBUTES = /^(InvalidAttribute(Name|Value)|InvalidParameter(Value)?|QueueNameExists|QueueAlreadyExists)$/;
 const NO_TOPIC = /^(NotFound|NotFoundException|ResourceNotFound|ResourceNotFoundException)$/;
 
 /** Returns true if the error says that the queue does not exist. */
 export function noQueue(error: unknown): boolean {
   return NO_QUEUE.test(nameOf(error));
+}
+
+/** Returns true if the service refuses to create a queue with these attributes. */
+export function refusesAttributes(error: unknown): boolean {
+  return ATTRIBUTES.test(nameOf(error));
 }
 
 /** Returns true if the error says that the topic or the subscription does not exist. */

@@ -4,7 +4,6 @@
  * @module
  */
 import {
-  CreateQueueCommand,
   GetQueueAttributesCommand,
   GetQueueUrlCommand,
   type QueueAttributeName,
@@ -17,6 +16,7 @@ import { type AwsClient, REPEATABLE, retryNewQueue } from "./client.ts";
 import { noQueue } from "./errors.ts";
 import { keepsOrder, type Names } from "./names.ts";
 import type { Outgoing } from "./message.ts";
+import { createQueue, denyRedrive } from "./redrive.ts";
 
 /** The counts of items that wait, are leased or given back with a delay, and were put with a delay. */
 const COUNTS = [
@@ -35,12 +35,14 @@ const REMEMBERED = 10_000;
 export class Queues {
   readonly #client: AwsClient;
   readonly #names: Names;
+  readonly #reads: boolean;
   readonly #urls = new LimitedMap<string, Promise<string>>(REMEMBERED);
 
-  /** Prepares requests to queues with these names. */
-  constructor(client: AwsClient, names: Names) {
+  /** Prepares requests to queues with these names. `reads` is true for the half that receives items. */
+  constructor(client: AwsClient, names: Names, reads: boolean) {
     this.#client = client;
     this.#names = names;
+    this.#reads = reads;
   }
 
   /**
@@ -123,7 +125,7 @@ export class Queues {
 
   #url(queue: string): Promise<string> {
     return this.#urls.get(queue) ??
-      this.#remember(queue, async () => await this.find(queue) ?? await this.#create(queue));
+      this.#remember(queue, async () => await this.#prepare(queue) ?? await this.#create(queue));
   }
 
   #remember(queue: string, get: () => Promise<string>): Promise<string> {
@@ -145,15 +147,17 @@ export class Queues {
     return found.QueueUrl!;
   }
 
+  /** Returns the URL of a queue that exists. */
+  async #prepare(queue: string): Promise<string | undefined> {
+    const url = await this.find(queue);
+    if (url !== undefined && this.#reads) await denyRedrive(this.#client, url);
+    return url;
+  }
+
   async #create(queue: string): Promise<string> {
     const QueueName = this.#names.queue(queue);
     const Attributes = keepsOrder(QueueName) ? { FifoQueue: "true" } : undefined;
-    const made = await this.#client.call(
-      `create queue "${queue}"`,
-      (http) => this.#client.sqs.send(new CreateQueueCommand({ QueueName, Attributes }), http),
-      REPEATABLE,
-    );
-    return made.QueueUrl!;
+    return await createQueue(this.#client, `create queue "${queue}"`, { QueueName, Attributes });
   }
 }
 

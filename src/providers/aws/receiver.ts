@@ -88,7 +88,7 @@ class AwsReceiver implements AskHandler, Receiver {
     });
     this.#subscriptions = new Subscriptions(this.#names, context, this.#closing.signal);
     this.#topics = new Topics(this.#client, this.#queue, settings.rawDelivery, this.#subscriptions);
-    this.#queues = new Queues(this.#client, this.#names);
+    this.#queues = new Queues(this.#client, this.#names, true);
     this.#leases = new Leases(this.#client, this.#queues);
     this.binder = new Bindings(this.#client, this.#names, this.#queues, this.#queue, this.#closing.signal);
   }

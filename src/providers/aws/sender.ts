@@ -60,7 +60,7 @@ export class AwsSender implements Sender {
   constructor(settings: Settings, ask: AskCredentials, context: SenderContext) {
     this.#client = new AwsClient(settings, ask, context.sendTimeout);
     this.#names = new Names(context.namespace);
-    this.#queues = new Queues(this.#client, this.#names);
+    this.#queues = new Queues(this.#client, this.#names, false);
     this.#registry = new Registry(this.#client);
     this.#context = context;
     const parallel = () => PARALLEL;
