@@ -403,7 +403,14 @@ describe("The readers of the wire take linear time", () => {
         MessageAttributes: { tsmq: { Type: "String", Value: label } },
       });
     const labels = ["{}", '{"json":true}', '{"topic":"t"}'];
-    for (const [what, make] of Object.entries({ ...BODIES, ...MESSAGES })) {
+    const strings: Readonly<Record<string, (size: number) => string>> = {
+      "escapes": (size) => `"${"\\n\\u00e9".repeat(size / 8)}"`,
+      "escapes without an end": (size) => `"${'\\"'.repeat(size / 2)}`,
+      "white space": (size) => `{${" \t".repeat(size / 2)}`,
+      "white space in front of a member": (size) => `{"Type":${" \t".repeat(size / 2)}"Notification"}`,
+      "signs": (size) => `{${":".repeat(size)}`,
+    };
+    for (const [what, make] of Object.entries({ ...BODIES, ...MESSAGES, ...strings })) {
       for (const label of labels) {
         await linear(what, SMALL, make, (text) => {
           const MessageAttributes = attribute(label);

@@ -13,23 +13,10 @@ import { LostLeases } from "../src/port/lost_leases.ts";
 import { open } from "../src/queue/deliveries.ts";
 import { SeenRequests } from "../src/rpc/seen_requests.ts";
 import { colliding } from "./support/colliding.ts";
+import { kept } from "./support/spy.ts";
 
 const SECRET = "s".repeat(32);
 const TEXTS = ["", "a", "ünï☃\u{1f600}\n", "x".repeat(55), "x".repeat(56), "x".repeat(64), "x".repeat(100_000)];
-
-/** Records the first arguments of the calls of a method, until the returned function is called. */
-function spy<Name extends string>(
-  owner: { [name in Name]: (...args: never[]) => unknown },
-  name: Name,
-  uses: unknown[],
-): () => void {
-  const method = owner[name];
-  owner[name] = function (this: unknown, ...args: never[]) {
-    uses.push(args[0]);
-    return method.apply(this, args);
-  };
-  return () => void (owner[name] = method);
-}
 
 describe("Hmac", () => {
   it("computes HMAC-SHA-256", () => {
@@ -111,21 +98,10 @@ describe("SignedEnvelopes", () => {
       wrap('"Zm9yZ2Vk"', { ...unwrap(encrypted)!.headers, "tsmq-encryption": `k ${"s".repeat(22)} 1`, h: "v" }),
     ];
     for (const text of forged) {
-      const uses: unknown[] = [];
-      const restore = [
-        spy(JSON, "parse", uses),
-        spy(Object, "fromEntries", uses),
-        spy(Map.prototype, "set", uses),
-        spy(Map.prototype, "get", uses),
-        spy(Set.prototype, "add", uses),
-        spy(Set.prototype, "has", uses),
-      ];
-      try {
+      const uses = kept(() => {
         assert(plain.open("event", "t", text).refused, text);
         assert(plain.openItem("t@g", text, undefined, true).refused, text);
-      } finally {
-        for (const end of restore) end();
-      }
+      });
       assertEquals(uses.filter((use) => use !== "" && text.includes(String(use))), [], text);
     }
     for (const text of [own, encrypted]) assertEquals(plain.open("event", "t", text).headers?.h, "v");

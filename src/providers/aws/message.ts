@@ -5,8 +5,8 @@
  */
 import { Buffer } from "node:buffer";
 import { ProviderError } from "../../errors.ts";
-import { parseSmall } from "../../internal/json.ts";
 import { MAX_TOPIC } from "../../provider/topic_mark.ts";
+import { membersOf, stringIn } from "./json_text.ts";
 
 /** The name of tsmq's message attribute. It contains the topic, because raw delivery does not. */
 export const ATTRIBUTE = "tsmq";
@@ -25,9 +25,8 @@ export const MAX_VISIBILITY: number = 12 * 60 * 60;
 export const MAX_PUT_DELAY = 900;
 /** Matches a character that SNS and SQS refuse, or one beyond U+FFFF, which some emulators refuse. */
 const REFUSED = /[^\t\n\r\x20-\uD7FF\uE000-\uFFFD]/;
-
-/** The largest number of strings in an envelope of SNS, with ten attributes, and in a label. */
-const MAX_STRINGS = 128;
+/** The number of attempts in a label. */
+const ATTEMPTS = /^\d{1,15}$/;
 
 /**
  * Milliseconds for which a publisher assumes that there are no pattern subscriptions. The first pattern of a bus is confirmed after this
@@ -111,11 +110,7 @@ export function read(message: Incoming): Content {
   const body = message.Body ?? "";
   const value = message.MessageAttributes?.[ATTRIBUTE]?.StringValue;
   if (value !== undefined) return open(body, value);
-  const envelope = body.startsWith("{") ? parseSmall(body, MAX_STRINGS) : undefined;
-  if (!isEnvelope(envelope)) return { label: {}, body };
-  const inner = envelope.MessageAttributes?.[ATTRIBUTE]?.Value;
-  const content = inner === undefined ? { label: {}, body: envelope.Message } : open(envelope.Message, inner);
-  return { ...content, topicArn: envelope.TopicArn };
+  return readEnvelope(body) ?? { label: {}, body };
 }
 
 /** An item of a named queue. */
@@ -132,8 +127,7 @@ export function readItem(message: Incoming): Item {
   const value = message.MessageAttributes?.[ATTRIBUTE]?.StringValue;
   const { body, label } = open(message.Body ?? "", value ?? "{}");
   const { attempts = 0, topic } = label;
-  const before = Number.isSafeInteger(attempts) && attempts > 0 ? attempts : 0;
-  const attempt = before + Number(message.Attributes?.ApproximateReceiveCount ?? 1);
+  const attempt = attempts + Number(message.Attributes?.ApproximateReceiveCount ?? 1);
   return { body, attempt, ...topic !== undefined && { topic } };
 }
 
@@ -141,7 +135,7 @@ export function readItem(message: Incoming): Item {
 export function asUntried(message: Incoming): Outgoing {
   const { Body: body = "", MessageAttributes: before = {} } = message;
   const label = {
-    ...parseSmall(before[ATTRIBUTE]?.StringValue ?? "{}", MAX_STRINGS) as Label,
+    ...readLabel(before[ATTRIBUTE]?.StringValue ?? "{}"),
     attempts: readItem(message).attempt - 1,
   };
   const attributes: Record<string, Attribute> = {
@@ -155,25 +149,39 @@ export function asUntried(message: Incoming): Outgoing {
   return { body, attributes, size };
 }
 
-interface Envelope {
-  readonly Message: string;
-  readonly TopicArn: string;
-  readonly MessageAttributes?: Record<string, { Value?: string }>;
+/** Reads an envelope of SNS. Returns undefined for any other body. */
+function readEnvelope(json: string): Content | undefined {
+  if (!json.startsWith("{")) return undefined;
+  const [type, arn, message, attributes = "{}"] =
+    membersOf(json, ["Type", "TopicArn", "Message", "MessageAttributes"]) ?? [];
+  const [topicArn, body] = [stringIn(arn), stringIn(message)];
+  if (type !== '"Notification"' || topicArn === undefined || body === undefined) return undefined;
+  const [attribute = "{}"] = membersOf(attributes, [ATTRIBUTE]) ?? [];
+  const [value] = membersOf(attribute, ["Value"]) ?? [];
+  return { ...open(body, stringIn(value) ?? "{}"), topicArn };
 }
 
-function isEnvelope(value: unknown): value is Envelope {
-  const { Type, TopicArn, Message } = (value ?? {}) as Record<string, unknown>;
-  return Type === "Notification" && typeof TopicArn === "string" && typeof Message === "string";
+/** Reads the content of tsmq's message attribute. Returns undefined if tsmq has not written it. */
+function readLabel(value: string): Label | undefined {
+  const members = membersOf(value, ["topic", "all", "inbox", "attempts", "json"]);
+  if (!members) return undefined;
+  const [name, all, inbox, attempts = "", json] = members;
+  const topic = stringIn(name);
+  if (name !== undefined && (topic === undefined || topic.length > MAX_TOPIC)) return undefined;
+  return {
+    ...topic !== undefined && { topic },
+    ...all === "true" && { all: true as const },
+    ...inbox === "true" && { inbox: true as const },
+    ...ATTEMPTS.test(attempts) && { attempts: Number(attempts) },
+    ...json === "true" && { json: true as const },
+  };
 }
 
 function open(body: string, value: string): Content {
-  const given = parseSmall(value, MAX_STRINGS) as Label | undefined;
-  if (typeof given !== "object" || given === null) return { label: {}, body };
-  if (given.topic !== undefined && (typeof given.topic !== "string" || given.topic.length > MAX_TOPIC)) {
-    return { label: {}, body };
-  }
-  const text = given.json ? parseSmall(body, MAX_STRINGS) : body;
-  return typeof text === "string" ? { label: given, body: text } : { label: {}, body };
+  const label = readLabel(value) ?? {};
+  if (!label.json) return { label, body };
+  const text = stringIn(body);
+  return text === undefined ? { label: {}, body } : { label, body: text };
 }
 
 /** Escapes the non-ASCII characters of a JSON text. */
