@@ -1,6 +1,6 @@
-import { assert, assertEquals, assertMatch, assertNotEquals } from "@std/assert";
+import { assert, assertEquals, assertFalse, assertMatch, assertNotEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { policyOf } from "../../src/providers/aws/bus_queue.ts";
+import { mergePolicies, policyOf } from "../../src/providers/aws/bus_queue.ts";
 import { escapeName, Names, unescapeName } from "../../src/providers/aws/names.ts";
 
 const global = new Names("global");
@@ -61,6 +61,18 @@ describe("names", () => {
     assertNotEquals(new Names("n".repeat(500)).topic("x"), new Names("n".repeat(501)).topic("x"));
   });
 
+  it("no bus of a namespace that looks like the hash of a long one belongs to it", () => {
+    for (const long of ["n".repeat(41), "ü".repeat(50)]) {
+      const { busPrefix } = new Names(long);
+      const other = new Names(busPrefix.slice("tsmq-".length, -1));
+      assertNotEquals(other.busPrefix, busPrefix);
+      assertFalse(other.ownsBus(new Names(long).bus()));
+      assertMatch(other.bus(), /^tsmq-[0-9a-f]{40}-[0-9a-f]{32}$/);
+    }
+    const near = ["0".repeat(39), "A".repeat(40), "g".repeat(40)];
+    for (const name of near) assertEquals(new Names(name).busPrefix, `tsmq-${name}-`);
+  });
+
   it("a name that looks like a hash is not read as one", () => {
     const hashed = global.topic("y".repeat(400));
     assertEquals(unescapeName(hashed), undefined);
@@ -97,6 +109,18 @@ describe("names", () => {
       ArnNotLike: { "aws:SourceArn": `${arn}_NS_*` },
     }]);
     assertEquals(conditions(new Names("shop")), [{ ArnLike: { "aws:SourceArn": `${arn}_NS_shop_NS_*` } }]);
+  });
+
+  it("a policy of tsmq leaves the statements of others, and takes the place of its earlier one", () => {
+    const ours = (topic: string) => policyOf("queue", [topic], "arn:", "");
+    const [first] = JSON.parse(ours("a")).Statement;
+    const [second] = JSON.parse(ours("b")).Statement;
+    const theirs = { Sid: "theirs", Effect: "Allow", Action: "sqs:SendMessage", Principal: "*", Resource: "queue" };
+    for (const none of [undefined, "", "{", "null"]) assertEquals(mergePolicies(none, ours("a")), ours("a"));
+    assertEquals(mergePolicies(ours("a"), ours("b")), ours("b"));
+    const merged = mergePolicies(JSON.stringify({ Version: "2008-10-17", Id: "mine", Statement: theirs }), ours("a"));
+    assertEquals(JSON.parse(merged), { Version: "2008-10-17", Id: "mine", Statement: [first, theirs] });
+    assertEquals(JSON.parse(mergePolicies(merged, ours("b"))).Statement, [second, theirs]);
   });
 
   it("queue() never gives a queue the name of a bus's own", () => {

@@ -42,6 +42,8 @@ export const BUS_PREFIX = "tsmq-";
 const BUS_ID_LENGTH = 32;
 /** The largest number of characters of a namespace in the name of a bus's queue: 80 minus the prefix, a dash and the digits. */
 const BUS_NAMESPACE_LENGTH = 40;
+/** Matches a namespace that looks like the hash of a longer one in such a name. */
+const BUS_NAMESPACE_HASH = /^[0-9a-f]{40}$/;
 
 /** The names of one namespace. */
 export class Names {
@@ -56,7 +58,7 @@ export class Names {
   constructor(namespace: string) {
     this.prefix = namespace === PYMQ_NAMESPACE ? "" : `${NAMESPACE}${shorten(strict(namespace), 100)}${NAMESPACE}`;
     this.all = this.prefix + ALL;
-    this.busPrefix = `${BUS_PREFIX}${shorten(escapeName(namespace), BUS_NAMESPACE_LENGTH)}-`;
+    this.busPrefix = `${BUS_PREFIX}${busNamespace(escapeName(namespace))}-`;
   }
 
   /** Returns the name of the SNS topic of a topic. */
@@ -169,9 +171,19 @@ function escapeFirst(name: string): string {
   return codeOf(name[0]!) + name.slice(1);
 }
 
+/** Returns the namespace for the name of a bus's queue: digits of its hash if it is too long, or if it looks like such digits itself. */
+function busNamespace(escaped: string): string {
+  if (escaped.length <= BUS_NAMESPACE_LENGTH && !BUS_NAMESPACE_HASH.test(escaped)) return escaped;
+  return hashOf(escaped).slice(0, BUS_NAMESPACE_LENGTH);
+}
+
 /** Shortens a name that is too long: keeps its head and appends the hash of the whole name. */
 function shorten(escaped: string, length: number): string {
   if (escaped.length <= length) return escaped;
-  const hash = `_H${createHash("sha256").update(escaped).digest("hex")}_`;
-  return hash.length > length ? hash.slice(2, 2 + length) : escaped.slice(0, length - hash.length) + hash;
+  const hash = `_H${hashOf(escaped)}_`;
+  return escaped.slice(0, length - hash.length) + hash;
+}
+
+function hashOf(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
 }
