@@ -57,8 +57,20 @@ describe(`a map of texts (seed ${SEED})`, () => {
     assertEquals([map.size, map.get("x".repeat(5_000) + 7)], [20, 7]);
   });
 
-  it("takes linear time for long keys that begin alike", async () => {
-    const make = (size: number) => Array.from({ length: size }, (_, i) => "x".repeat(4_000) + i);
-    await linear("keys that begin alike", 200, make, textSet);
+  it("takes linear time for long keys that differ in a few characters, wherever they are", async () => {
+    for (const length of [4_000, 4_200, 10_000]) {
+      for (const at of [0, length / 2, length]) {
+        const [head, tail] = ["x".repeat(at), "x".repeat(length - at)];
+        const make = (size: number) => Array.from({ length: size }, (_, i) => `${head}${i}${tail}`);
+        await linear(`keys of ${length} characters that differ at ${at}`, 200, make, textSet);
+      }
+    }
+  });
+
+  it("takes linear time for long keys of the same few parts", async () => {
+    const parts = ["x".repeat(4_096), "y".repeat(4_096)] as const;
+    const make = (size: number) =>
+      Array.from({ length: size }, (_, i) => i.toString(2).padStart(14, "0").replaceAll(/./g, (bit) => parts[+bit]!));
+    await linear("keys of 14 parts", 50, make, textSet);
   });
 });

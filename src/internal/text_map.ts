@@ -13,11 +13,18 @@
 const SMALLEST = 8;
 /** The largest number of buckets: the highest 16 of the hash's 32 bits are random for all keys, because a character has 17 (with the one that is added). */
 const LARGEST = 2 ** 16;
-/** The number of characters of a key that count for its hash: as many as the address of an inbox and a binding may have. */
-const HASHED = 4_096;
+/** The number of characters of a part of a key. Most keys are one part: the address of an inbox and a binding have at most as many. */
+const PART = 4_096;
 
-/** A random factor for the character at each position. Two keys are in the same of 65,536 buckets with a probability of 1 in 65,536, whatever they are. */
-const FACTORS = crypto.getRandomValues(new Int32Array(HASHED));
+/** A random factor for each position in a part. Two keys of one part are in the same of 65,536 buckets with a probability of 1 in 65,536, whatever they are. */
+const FACTORS = crypto.getRandomValues(new Int32Array(PART));
+/**
+ * A random factor for each further part of the longest key so far. The factor of a position is the product of both. All of these are odd, so
+ * keys that differ in one further part collide as rarely as short ones. Those that differ in several parts collide if the sum of their
+ * differences at one position, each times its part's factor, is a multiple of a high power of 2, which nobody can choose without these
+ * factors. With powers of one factor, one could: (x² - 1)(x⁴ - 1)(x⁸ - 1) … is such a multiple for every odd x.
+ */
+const PARTS: number[] = [];
 
 /** Returns the hash of a number: successive ones are far apart (2³² divided by the golden ratio, as in Knuth's multiplicative hashing). */
 function hashOfNumber(key: number): number {
@@ -26,9 +33,17 @@ function hashOfNumber(key: number): number {
 
 /** Returns the hash of a text, whose highest bits are to be used. */
 function hashOfText(key: string): number {
-  const length = Math.min(key.length, HASHED);
+  let hash = hashOfPart(key, 0, Math.min(key.length, PART));
+  for (let part = 0, at = PART; at < key.length; part++, at += PART) {
+    const factor = PARTS[part] ??= crypto.getRandomValues(new Int32Array(1))[0]! | 1;
+    hash = (hash + Math.imul(factor, hashOfPart(key, at, Math.min(key.length - at, PART)))) | 0;
+  }
+  return hash;
+}
+
+function hashOfPart(key: string, at: number, length: number): number {
   let hash = 0;
-  for (let i = 0; i < length; i++) hash = (hash + Math.imul(FACTORS[i]!, key.charCodeAt(i) + 1)) | 0;
+  for (let i = 0; i < length; i++) hash = (hash + Math.imul(FACTORS[i]!, key.charCodeAt(at + i) + 1)) | 0;
   return hash;
 }
 
@@ -124,6 +139,11 @@ class HashMap<K, V> implements Iterable<[K, V]> {
       return true;
     }
     return false;
+  }
+
+  /** Removes all keys. */
+  clear(): void {
+    for (const key of this.keys()) this.delete(key);
   }
 
   /** Yields the keys. */
