@@ -12,7 +12,7 @@ describe("LimitedMap", () => {
 
 describe("ExpiringMap", () => {
   it("keeps a value until it expires, and 10,000 values at most", () => {
-    const map = new ExpiringMap<string, number>(60_000);
+    const map = new ExpiringMap<number>(60_000);
     map.set("expired", 1, performance.now() - 60_000);
     assertEquals(map.get("expired"), undefined);
     for (let i = 0; i < 10_001; i++) map.set(`fn ${i}`, i);

@@ -43,19 +43,19 @@ export class LimitedTextMap<V> extends TextMap<V> {
   }
 }
 
-/** A map whose entries expire. */
-export class ExpiringMap<K, V> {
+/** A map whose entries expire, for keys that others choose: on Deno, even a search in a `Map` may add the key to the engine's table. */
+export class ExpiringMap<V> {
   readonly #ttl: number;
-  readonly #entries: LimitedMap<K, { readonly value: V; readonly expires: number }>;
+  readonly #entries: LimitedTextMap<{ readonly value: V; readonly expires: number }>;
 
   /** Creates an empty map. Its entries expire after `ttl` milliseconds. */
   constructor(ttl: number, limit = 10_000) {
     this.#ttl = ttl;
-    this.#entries = new LimitedMap(limit);
+    this.#entries = new LimitedTextMap(limit);
   }
 
   /** Returns the value of this key, unless it has expired. */
-  get(key: K): V | undefined {
+  get(key: string): V | undefined {
     const entry = this.#entries.get(key);
     if (entry && performance.now() < entry.expires) return entry.value;
     this.#entries.delete(key);
@@ -63,12 +63,12 @@ export class ExpiringMap<K, V> {
   }
 
   /** Sets a value. Its time begins at `since`, in milliseconds of `performance.now()`. */
-  set(key: K, value: V, since: number = performance.now()): void {
+  set(key: string, value: V, since: number = performance.now()): void {
     this.#entries.set(key, { value, expires: since + this.#ttl });
   }
 
   /** Removes a value. */
-  delete(key: K): void {
+  delete(key: string): void {
     this.#entries.delete(key);
   }
 }

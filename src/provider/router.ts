@@ -38,7 +38,7 @@ export class Router {
   #topics = new TextMap<Route>();
   #patterns = new Map<string, Route>();
   /** The subscriptions of servers that have just ended, by topic. Requests for them may still arrive. Undefined if none can. */
-  #ended: ExpiringMap<string, Subscription> | undefined;
+  #ended: ExpiringMap<Subscription> | undefined;
   #late: boolean;
 
   /** Creates a router without subscriptions. */

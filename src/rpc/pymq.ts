@@ -30,11 +30,11 @@ const MAX_LATE = 256;
 /** Calls servers of PyMQ. */
 export class PymqCaller {
   /** Function → the number of subscribers of its topic that did not answer a multi-call. */
-  readonly silent: ExpiringMap<string, number> = new ExpiringMap(SILENT_TTL);
+  readonly silent: ExpiringMap<number> = new ExpiringMap(SILENT_TTL);
   #core: Core;
   #pending: PendingCalls;
   /** Function that PyMQ has answered → the number of subscribers that the request reached. */
-  #answered = new ExpiringMap<string, { readonly reached: number | undefined }>(SERVERS_TTL);
+  #answered = new ExpiringMap<{ readonly reached: number | undefined }>(SERVERS_TTL);
   #late = new Set<AnswerQueue>();
 
   /** Creates the PyMQ part of a bus's caller. */

@@ -19,7 +19,7 @@ export class Processes {
   /** This process. */
   readonly self: Process;
   #posix: Posix;
-  #starts = new ExpiringMap<number, number>(CACHED, MAX_CACHED);
+  #starts = new ExpiringMap<number>(CACHED, MAX_CACHED);
   #buffer = new Uint8Array(4_096);
 
   /** Creates the object, which reads `/proc` with these system calls. */
@@ -48,8 +48,9 @@ export class Processes {
   }
 
   #startOf(pid: number): number {
-    let start = this.#starts.get(pid);
-    if (start === undefined) this.#starts.set(pid, start = this.#started(pid));
+    const key = String(pid);
+    let start = this.#starts.get(key);
+    if (start === undefined) this.#starts.set(key, start = this.#started(pid));
     return start;
   }
 
