@@ -2,9 +2,13 @@
 import { assert, assertEquals } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import type { Delivery } from "../../src/provider/provider.ts";
+import type { Client } from "../../src/providers/redis/client.ts";
+import { Names } from "../../src/providers/redis/names.ts";
+import { Queues } from "../../src/providers/redis/queues.ts";
 import { RedisServer } from "../support/redis_server.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
 import { until, within } from "../support/until.ts";
+import { kept } from "../support/spy.ts";
 import { fresh, type Halves, NOW, open, type Opening } from "./halves.ts";
 
 const LEASE = 60_000;
@@ -207,5 +211,10 @@ describe("Redis: an item is handed over", () => {
     }
     await within("all have come", taken);
     assertEquals(got.toSorted((a, b) => a - b), Array.from({ length: 400 }, (_, n) => n));
+  });
+
+  it("and what another client writes there is a key of no table of the engine", () => {
+    const queues = new Queues({} as Client, new Names("n"), "id", 1_000, () => {}, true);
+    assertEquals(kept(() => queues.handOver("chosen.1\nreceipt:0\nbody")), []);
   });
 });

@@ -6,6 +6,7 @@
 import { mark } from "../../provider/delivery_mark.ts";
 import { writeTopic } from "../../provider/topic_mark.ts";
 import { BusError, isUnavailable } from "../../errors.ts";
+import { TextMap } from "../../internal/text_map.ts";
 import type { Delivery, Outcome, ReceiveOptions, ReceiverContext } from "../../provider/provider.ts";
 import type { Client } from "./client.ts";
 import { retryUnavailable } from "./errors.ts";
@@ -43,7 +44,8 @@ export class Queues {
   #fault: ReceiverContext["fault"];
   #count = 0;
   #takers = new Map<string, LosslessTaker>();
-  #byId = new Map<string, LosslessTaker>();
+  /** No `Map`: on Deno, a search for an id from a message can add it to the table of the engine, whose hash is public. */
+  #byId = new TextMap<LosslessTaker>();
   #byKey = new Map<string, Set<LosslessTaker>>();
   #sweeper: ReturnType<typeof setInterval> | undefined;
   #tracking = false;
