@@ -1,20 +1,60 @@
 /**
- * JSON of a known form that anybody may have written. The engines' hashes of strings are public, so a few thousand names that collide cost
- * seconds.
+ * Reads JSON that anybody may have written, without `JSON.parse` and without an object: the engines keep the names and the short strings that
+ * they parse in one table, and their hashes are public, so names that collide would cost more with each message.
  *
  * @module
  */
 
-/** Matches the next string of a JSON text. */
-const STRING = /[^"]*"[^"\\]*(?:\\.[^"\\]*)*"/sy;
+/** The largest number of tokens that are read. An envelope of SNS with ten attributes has less than 300. */
+const MAX_TOKENS = 1_024;
+/** A string, a sign, or the characters of a number or of a literal, with the white space on both sides. */
+const TOKEN = /[ \t\r\n]*("[^"\\]*(?:\\.[^"\\]*)*"|[[\]{}:,]|[^ \t\r\n"[\]{}:,]+)[ \t\r\n]*/sy;
+/** A JSON string. */
+// deno-lint-ignore no-control-regex
+const STRING = /^"[^"\\\0-\x1f]*(?:\\(?:["\\/bfnrt]|u[\dA-Fa-f]{4})[^"\\\0-\x1f]*)*"$/;
+/** The characters behind a backslash, except `u`. */
+const ESCAPES = '"\\/bfnrt';
+/** The characters for which they stand. */
+const ESCAPED = '"\\/\b\f\n\r\t';
 
-/** Parses JSON. Returns undefined if it is malformed, or has more strings than `most`. */
-export function parseSmall(text: string, most: number): unknown {
-  let strings = 0;
-  for (STRING.lastIndex = 0; STRING.test(text);) if (++strings > most) return undefined;
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
+/**
+ * Returns the JSON text of these members of an object, each undefined if there is none; undefined if the JSON is no object, or has too many
+ * tokens. It does not check the other members.
+ */
+export function membersOf(json: string, names: readonly string[]): (string | undefined)[] | undefined {
+  const found: (string | undefined)[] = names.map(() => undefined);
+  const quoted = names.map((name) => `"${name}"`);
+  let depth = 0;
+  let [before, wanted, from] = ["", -1, 0];
+  TOKEN.lastIndex = 0;
+  for (let count = 0; count < MAX_TOKENS; count++) {
+    const start = TOKEN.lastIndex;
+    const token = TOKEN.exec(json)?.[1];
+    if (token === undefined || (count === 0 && token !== "{")) return undefined;
+    if (token === "}" || token === "]") depth--;
+    if (wanted >= 0 && (depth === 0 || (depth === 1 && token === ","))) {
+      found[wanted] = json.slice(from, start).trimEnd();
+      wanted = -1;
+    }
+    if (depth === 0 && count > 0) return TOKEN.lastIndex === json.length ? found : undefined;
+    if (token === "{" || token === "[") depth++;
+    if (depth === 1 && token === ":") [wanted, from] = [quoted.indexOf(before), TOKEN.lastIndex];
+    before = token;
   }
+  return undefined;
+}
+
+/** Decodes a JSON string. Returns undefined for any other JSON. */
+export function stringIn(json: string | undefined): string | undefined {
+  if (json === undefined || !STRING.test(json)) return undefined;
+  let text = "";
+  let from = 1;
+  for (let at = json.indexOf("\\"); at >= 0; at = json.indexOf("\\", from)) {
+    const character = json[at + 1]!;
+    const code = character === "u" ? json.slice(at + 2, at + 6) : "";
+    text += json.slice(from, at);
+    text += code ? String.fromCharCode(parseInt(code, 16)) : ESCAPED[ESCAPES.indexOf(character)]!;
+    from = at + 2 + code.length;
+  }
+  return text + json.slice(from, -1);
 }

@@ -1,7 +1,7 @@
 /** The reader of messages of SQS, beside what `JSON.parse` makes of them. */
 import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { stringIn } from "../../src/providers/aws/json_text.ts";
+import { stringIn } from "../../src/internal/json.ts";
 import { asUntried, type Content, type Label, read, readItem, write } from "../../src/providers/aws/message.ts";
 import { colliding } from "../support/colliding.ts";
 import { Random, SEED } from "../support/random.ts";

@@ -14,6 +14,9 @@ import {
   writePymq,
 } from "../../src/providers/ipc/frames.ts";
 import { Random, SEED } from "../support/random.ts";
+import { kept } from "../support/spy.ts";
+
+const encoder = new TextEncoder();
 
 /** The parts of frames, and texts that look like them. */
 const PIECES = [
@@ -109,6 +112,36 @@ describe(`kernel messages (seed ${SEED})`, () => {
       const [topic, body] = [text(random), text(random)];
       assertEquals(readEvents(writePymq(topic, body)), [{ topic, body, file: false }]);
     }
+  });
+
+  it("from PyMQ are read without the engine's parser, with all escape sequences of JSON, or refused", () => {
+    const write = (topic: string, body: string) =>
+      encoder.encode(`{"__obj": [0, ${topic}, ${body}], "__type": "pymq.provider.ipc.IpcEvent"}`);
+    const literals = ['""', '"a/b"', String.raw`"\"\\\/\b\f\n\r\tn\u00e9\uD83d\ude00\\u0041\\\\"`, '"é😀\u2028"'];
+    for (const literal of literals) {
+      const message = write('"t"', literal);
+      const [topic, body]: string[] = ["t", JSON.parse(literal)];
+      assertEquals(readEvents(message), [{ topic, body, file: false }]);
+      assertEquals(readEvents(write(literal, '"b"'))?.[0]?.topic, body);
+      assertEquals(kept(() => readEvents(message)), []);
+    }
+    for (
+      const literal of [
+        "",
+        "a",
+        '"',
+        '"""',
+        String.raw`"\"`,
+        String.raw`"\x"`,
+        String.raw`"\u12g4"`,
+        '"a", "b"',
+        "null",
+      ]
+    ) {
+      assertEquals(readEvents(write('"t"', literal)), undefined, literal);
+      assertEquals(readEvents(write(literal, '"b"')), undefined, literal);
+    }
+    assertEquals(kept(() => readEvents(encoder.encode('{"name": 0}'))), []);
   });
 
   it("decode to the items that were written, also those that begin like a file name", () => {

@@ -6,7 +6,7 @@
 import { Buffer } from "node:buffer";
 import { ProviderError } from "../../errors.ts";
 import { MAX_TOPIC } from "../../provider/topic_mark.ts";
-import { membersOf, stringIn } from "./json_text.ts";
+import { membersOf, stringIn } from "../../internal/json.ts";
 
 /** The name of tsmq's message attribute. It contains the topic, because raw delivery does not. */
 export const ATTRIBUTE = "tsmq";

@@ -11,15 +11,20 @@
  *
  * @module
  */
-import { parseSmall } from "../../internal/json.ts";
+import { stringIn } from "../../internal/json.ts";
 import { unmark } from "../../provider/delivery_mark.ts";
 
 const BATCH = "\x01";
 const FILE = "\x02";
 const TEXT = "\x03";
 
-/** The largest number of strings in an event of PyMQ, which has five. */
-const PYMQ_STRINGS = 8;
+/** Matches a string of JSON, which need not be valid. */
+const STRING = String.raw`("[^"\\]*(?:\\.[^"\\]*)*")`;
+/** Matches an event as PyMQ and {@linkcode writePymq} write it. */
+const PYMQ = new RegExp(
+  String.raw`^\{"__obj": ?\[0, ?${STRING}, ?${STRING}\], ?"__type": ?"pymq\.provider\.ipc\.IpcEvent"\}$`,
+  "s",
+);
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -99,11 +104,8 @@ export function writePymq(topic: string, body: string): Uint8Array {
 }
 
 function readPymq(text: string): Frame[] | undefined {
-  const message = parseSmall(text, PYMQ_STRINGS) as { __obj?: unknown; __type?: unknown } | null | undefined;
-  if (message?.__type !== "pymq.provider.ipc.IpcEvent" || !Array.isArray(message.__obj)) return undefined;
-  const [kind, topic, body] = message.__obj;
-  if (kind !== 0 || typeof topic !== "string" || typeof body !== "string") return undefined;
-  return [{ topic, body, file: false }];
+  const [topic, body] = (PYMQ.exec(text) ?? []).slice(1).map(stringIn);
+  return topic === undefined || body === undefined ? undefined : [{ topic, body, file: false }];
 }
 
 /** Returns the message of an item. `item` is its text or, with `file`, the name of its file. */
