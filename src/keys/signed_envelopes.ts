@@ -27,6 +27,7 @@ import {
   withTopic,
 } from "../codec/headers.ts";
 import { UntrustedError } from "../errors.ts";
+import { TextMap } from "../internal/text_map.ts";
 import { largestText } from "../provider/largest_text.ts";
 import { DEAD, parseGroupQueue } from "../provider/queue_names.ts";
 import { equal } from "./hmac.ts";
@@ -72,7 +73,7 @@ export class SignedEnvelopes implements Envelopes {
   /** The number of the last nonce. */
   #count = 0;
   /** The inboxes of the buses that have sent encrypted requests. Undefined if messages to all inboxes are encrypted. */
-  #inboxes: Set<string> | undefined = new Set();
+  #inboxes: TextMap<true> | undefined = new TextMap();
 
   /**
    * Creates the envelopes of a bus, which accepts bodies of at most `maxReceive` bytes. With `encrypt`, it encrypts all messages, and accepts
@@ -122,7 +123,7 @@ export class SignedEnvelopes implements Envelopes {
   }
 
   encryptTo(inbox: string): void {
-    this.#inboxes?.add(inbox);
+    this.#inboxes?.set(inbox, true);
     if (this.#inboxes && this.#inboxes.size > MAX_INBOXES) this.#inboxes = undefined;
   }
 

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { TextMap } from "../internal/text_map.ts";
 import type { Delivery, Outcome, Receiver } from "../provider/provider.ts";
 import type { Timers } from "./timers.ts";
 
@@ -21,7 +22,7 @@ export class Leases {
   #timers: Timers;
   #lost: (queue: string, receipts: string[]) => void;
   /** Milliseconds of the lease → queue → receipt → the lease. */
-  #held = new Map<number, Map<string, Map<string, Held>>>();
+  #held = new Map<number, Map<string, TextMap<Held>>>();
   /** Milliseconds of the lease → cancels the timer of the next extension. */
   #stops = new Map<number, () => void>();
   /** The functions that cancel the timers of leases that could not be settled. */
@@ -42,7 +43,7 @@ export class Leases {
       this.#extendLater(lease);
     }
     let receipts = queues.get(queue);
-    if (!receipts) queues.set(queue, receipts = new Map());
+    if (!receipts) queues.set(queue, receipts = new TextMap());
     const until = performance.now() + lease;
     for (const { receipt } of deliveries) receipts.set(receipt, { started: false, until });
   }

@@ -4,7 +4,8 @@
  * @module
  */
 import { BusError, ClosedError } from "../errors.ts";
-import { LimitedMap } from "../internal/caches.ts";
+import { LimitedTextMap } from "../internal/caches.ts";
+import { TextMap } from "../internal/text_map.ts";
 
 /** The largest number of remembered leases that were lost before anything watched them. */
 const MAX_LOST = 1_024;
@@ -15,8 +16,8 @@ export class LostLeases {
   closing = false;
   /** The number of workers that have died. A lease of an earlier worker is lost. */
   #deaths = 0;
-  #watched = new Map<string, (error: BusError) => void>();
-  #lost = new LimitedMap<string, true>(MAX_LOST);
+  #watched = new TextMap<(error: BusError) => void>();
+  #lost = new LimitedTextMap<true>(MAX_LOST);
 
   /** The worker that extends leases now. */
   get worker(): number {

@@ -99,6 +99,9 @@ interface BoundPattern {
   readonly queue: string;
 }
 
+/** The queues of most topics. Nothing is added. */
+const NO_QUEUES = new TextMap<boolean>();
+
 /** The bound queues of a namespace at one moment. */
 export class BoundQueues {
   #topics = new TextMap<string[]>();
@@ -130,9 +133,9 @@ export class BoundQueues {
    *
    * @throws {BusError} "busy" if the comparison with all patterns takes more steps than are left, or they are too many queues
    */
-  queuesOf(topic: string, steps: Steps = { left: MAX_STEPS }): Map<string, boolean> {
+  queuesOf(topic: string, steps: Steps = { left: MAX_STEPS }): TextMap<boolean> {
     const exact = this.#topics.get(topic);
-    if (!exact && this.#patterns.size === 0) return new Map(); // most topics
+    if (!exact && this.#patterns.size === 0) return NO_QUEUES;
     const queues = new TextMap<boolean>();
     for (const { matches, queue } of this.#patterns.values()) if (matches(topic, steps)) queues.set(queue, true);
     if (steps.left < 0) {
@@ -142,7 +145,7 @@ export class BoundQueues {
       );
     }
     for (const queue of exact ?? []) queues.set(queue, false);
-    checkCopies(queues.size, ""); // only few may be the keys of a Map
-    return new Map(queues);
+    checkCopies(queues.size, "");
+    return queues;
   }
 }

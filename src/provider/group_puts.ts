@@ -7,6 +7,7 @@
  */
 import { BoundQueues, checkCopies } from "./bindings.ts";
 import { inWords } from "../errors.ts";
+import { TextMap } from "../internal/text_map.ts";
 import { writeTopic } from "./topic_mark.ts";
 
 /** Milliseconds for which a publisher caches the bindings that it has read. */
@@ -71,7 +72,7 @@ export class GroupPuts {
 
   /** Puts an event into the queues of its groups: immediately or, if the bindings have to be read, immediately after that. */
   begin(topic: string, body: string): EventPuts {
-    const stored = new Set<string>();
+    const stored = new TextMap<true>();
     let used = this.#cached;
     const act = (cached: CachedBindings) => this.#put(topic, body, used = cached, stored);
     const put = publishing(topic, performance.now() < used.until ? act(used) : this.#read(act));
@@ -88,18 +89,18 @@ export class GroupPuts {
    * {@linkcode noneUntil}.
    */
   late(topic: string, body: string): Promise<unknown> {
-    return publishing(topic, this.#read((cached) => this.#put(topic, body, cached, new Set())));
+    return publishing(topic, this.#read((cached) => this.#put(topic, body, cached, new TextMap())));
   }
 
   /** Puts an event into the queues that are bound to its topic, except those in `stored`. */
-  async #put(topic: string, body: string, { bound, fault }: CachedBindings, stored: Set<string>): Promise<void> {
+  async #put(topic: string, body: string, { bound, fault }: CachedBindings, stored: TextMap<true>): Promise<void> {
     if (fault) throw fault;
     if (bound.empty) return;
     const queues = bound.queuesOf(topic);
     checkCopies(queues.size, body);
     const missing = [...queues].filter(([queue]) => !stored.has(queue));
     await Promise.all(missing.map(async ([queue, marked]) => {
-      stored.add(queue);
+      stored.set(queue, true);
       return await this.#queues.put(queue, writeTopic(body, marked ? topic : undefined));
     }));
   }

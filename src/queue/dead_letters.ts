@@ -9,6 +9,7 @@ import { checkDepth } from "../codec/plain.ts";
 import type { Core } from "../core.ts";
 import { ValidationError } from "../errors.ts";
 import { optionNames, refuseUnknown } from "../internal/arguments.ts";
+import { TextMap } from "../internal/text_map.ts";
 import { isA } from "../internal/thrown.ts";
 import { open, type Opened } from "./deliveries.ts";
 import { type DeadLetter, isLetter, itemOf, timeOf } from "./letter.ts";
@@ -145,7 +146,7 @@ export class DeadLetters<T = unknown> {
 
   async #process(limit: number, only: SelectOptions<T>["only"], act: Act): Promise<number> {
     const { link, sender, features, closing } = this.#core;
-    const held = new Set<string>();
+    const held = new TextMap<true>();
     let done = 0;
     // letters that arrive meanwhile stay, because a retried item may fail again
     const size = await sender.size(this.name);
@@ -162,7 +163,7 @@ export class DeadLetters<T = unknown> {
           const received = await link.receive(this.name, { max, wait: 0, lease: LEASE });
           empty = received.length === 0;
           for (const delivery of received) {
-            held.add(delivery.receipt);
+            held.set(delivery.receipt, true);
             letters.push(open(delivery, this.name, this.#core));
           }
           if (features.exactSize) break; // large letters come in several requests, and are not in memory together
@@ -182,7 +183,7 @@ export class DeadLetters<T = unknown> {
       }
       return done;
     } finally {
-      await settle([...held], "untried");
+      await settle([...held.keys()], "untried");
     }
   }
 }

@@ -240,7 +240,7 @@ export class Caller {
     const recovering = this.#core.recovering(RECOVERY);
     if (recovering) this.#pymq.forget(call.fn);
     let registered = recovering || !this.#pymq.answers(call.fn);
-    const gone = new Set<string>();
+    const gone = new TextMap<true>();
     let denied: BusError | undefined;
     let looks = 0;
     while (!call.over) {
@@ -265,7 +265,7 @@ export class Caller {
       const answer = await this.#attempt(call, server);
       const refused = answer?.call?.refused;
       if (answer && !refused) return answer;
-      gone.add(server);
+      gone.set(server, true);
       this.#directory.remove(call.fn, server);
       if (refused) denied ??= denial(call.fn, refused);
     }

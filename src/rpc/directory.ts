@@ -4,7 +4,7 @@
  * @module
  */
 import { LimitedMap } from "../internal/caches.ts";
-import { textSet } from "../internal/text_map.ts";
+import { type TextMap, textSet } from "../internal/text_map.ts";
 import type { RegisteredServer, Sender } from "../provider/provider.ts";
 import type { Proofs } from "./proofs.ts";
 
@@ -75,13 +75,13 @@ export class Directory {
    * Returns the next server of a function, round-robin. If the cached list of servers is old, it is read again in the background, so that
    * no call waits.
    */
-  pick(fn: string, except: ReadonlySet<string>): string | undefined | Promise<string | undefined> {
+  pick(fn: string, except: TextMap<true>): string | undefined | Promise<string | undefined> {
     const known = this.#known.get(fn);
     const first = known && known.expires >= performance.now() ? next(known, except) : undefined;
     return first ?? this.#pick(fn, except);
   }
 
-  async #pick(fn: string, except: ReadonlySet<string>): Promise<string | undefined> {
+  async #pick(fn: string, except: TextMap<true>): Promise<string | undefined> {
     let known = this.#known.get(fn);
     const fresh = known === undefined;
     if (!known || (known.expires < performance.now() && !known.refreshing)) {
@@ -146,7 +146,7 @@ function inboxesOf(servers: readonly RegisteredServer[]): string[] {
   return servers.map(({ inbox }) => inbox);
 }
 
-function next(servers: Servers, except: ReadonlySet<string>): string | undefined {
+function next(servers: Servers, except: TextMap<true>): string | undefined {
   for (let i = 0; i < servers.inboxes.length; i++) {
     const inbox = servers.inboxes[servers.next++ % servers.inboxes.length]!;
     if (!except.has(inbox)) return inbox;

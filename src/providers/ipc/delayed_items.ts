@@ -12,7 +12,7 @@
  *
  * @module
  */
-import { LimitedMap } from "../../internal/caches.ts";
+import { LimitedTextMap } from "../../internal/caches.ts";
 import { pause } from "../../internal/time.ts";
 import type { BodyFiles } from "./body_files.ts";
 import type { Directories } from "./directories.ts";
@@ -67,8 +67,8 @@ export class DelayedItems {
   /** A part of the names of items that makes them unique, because two processes may put items at the same time. */
   #id = `over-${crypto.randomUUID()}`;
   #count = 0;
-  #soon = new LimitedMap<string, Soon>(MAX_CACHED);
-  #listings = new LimitedMap<string, Listing>(MAX_CACHED);
+  #soon = new LimitedTextMap<Soon>(MAX_CACHED);
+  #listings = new LimitedTextMap<Listing>(MAX_CACHED);
 
   /** Creates the delayed items of a namespace's queues. */
   constructor(context: DelayedItemsContext) {

@@ -5,6 +5,7 @@
  */
 import { BusError, ProviderError, QueueFullError } from "../../errors.ts";
 import { Fifo } from "../../internal/fifo.ts";
+import { TextMap } from "../../internal/text_map.ts";
 import { after, backoff, pause, RETRY } from "../../internal/time.ts";
 import type { SendOptions } from "../../provider/provider.ts";
 import { Errno } from "./errno.ts";
@@ -57,13 +58,13 @@ export class ItemSender {
   #capacity: number;
   #context: ItemSenderContext;
   /** The items that wait for room, by queue. */
-  #pending = new Map<string, Fifo<PendingItem>>();
+  #pending = new TextMap<Fifo<PendingItem>>();
   /** The number of answers that wait for their queues. */
   #answers = 0;
   /** The error with which puts reject after {@linkcode close}. */
   #closed: unknown;
   /** Queue → the function that ends the wait for room in it. */
-  #endWait = new Map<string, () => void>();
+  #endWait = new TextMap<() => void>();
 
   /** Creates the sender of a bus. */
   constructor(namespace: Namespace, { messageSize, capacity }: Settings, context: ItemSenderContext) {

@@ -19,7 +19,7 @@
  *
  * @module
  */
-import { LimitedMap } from "../../internal/caches.ts";
+import { LimitedTextMap } from "../../internal/caches.ts";
 import { TextMap } from "../../internal/text_map.ts";
 import type { Delivery } from "../../provider/provider.ts";
 import type { ItemBatch } from "./item_batch.ts";
@@ -67,7 +67,7 @@ export class Leases {
   #bus: string;
   #moves: Moves;
   #returned: ReturnedItems;
-  #states = new LimitedMap<string, QueueState>(MAX_CACHED);
+  #states = new LimitedTextMap<QueueState>(MAX_CACHED);
   #count = 0;
 
   /** Creates the leases of the bus of this name. */

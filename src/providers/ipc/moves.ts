@@ -12,7 +12,7 @@ import { mark } from "../../provider/delivery_mark.ts";
 import { Errno } from "./errno.ts";
 import { readItem, writeItem } from "./frames.ts";
 import { bodyDirectory, type Item, movingDirectory, nameOfItem, parseItem, pathOf, queueDirectory } from "./items.ts";
-import { LimitedMap } from "../../internal/caches.ts";
+import { LimitedTextMap } from "../../internal/caches.ts";
 import type { Listing } from "./listing.ts";
 import type { OpenQueue } from "./mqueues.ts";
 import { MAX_CACHED } from "./names.ts";
@@ -35,9 +35,9 @@ type Where = "front" | number;
 export class Moves {
   #namespace: Namespace;
   #bus: string;
-  #moving = new LimitedMap<string, Listing>(MAX_CACHED);
+  #moving = new LimitedTextMap<Listing>(MAX_CACHED);
   /** The items whose buses have paused while they moved them. */
-  #paused = new LimitedMap<string, true>(MAX_CACHED);
+  #paused = new LimitedTextMap<true>(MAX_CACHED);
 
   /** Creates the moves of the bus of this name. */
   constructor(namespace: Namespace, bus: string) {

@@ -6,7 +6,8 @@
 import { check, isLimit, limitReached, notOpened, notOwned, notShared, systemError } from "./errors.ts";
 import { type Access, modes, OWNER } from "./directories.ts";
 import { Errno } from "./errno.ts";
-import { LimitedMap } from "../../internal/caches.ts";
+import { LimitedTextMap } from "../../internal/caches.ts";
+import { TextMap } from "../../internal/text_map.ts";
 import { MAX_CACHED, type Names, probeOf } from "./names.ts";
 import type { Posix, Stat } from "./posix.ts";
 
@@ -96,9 +97,9 @@ export class MessageQueues {
   readonly #group: number | undefined;
   /** The mode of the queues of the namespace. */
   readonly #mode: number;
-  #open = new Map<string, OpenQueue>();
+  #open = new TextMap<OpenQueue>();
   /** Queue → the priority of the last message that was put to its front. */
-  #first = new LimitedMap<string, number>(MAX_CACHED);
+  #first = new LimitedTextMap<number>(MAX_CACHED);
   #idleTimer: ReturnType<typeof setTimeout> | undefined;
   /** The time until which named queues have no room, by `performance.now()`. */
   #noRoomUntil = 0;

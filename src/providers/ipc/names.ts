@@ -10,7 +10,7 @@
  * @module
  */
 import { builtin } from "../../internal/builtin.ts";
-import { LimitedMap } from "../../internal/caches.ts";
+import { LimitedTextMap } from "../../internal/caches.ts";
 
 /** The largest number of bytes of the name of a file or queue: the kernel's NAME_MAX. */
 const NAME_BYTES = 255;
@@ -29,10 +29,7 @@ export const MAX_PATTERN: number = 2 ** 17;
  */
 export const MAX_BUSES = 1_024;
 
-/**
- * The largest number of queues, directories, items or processes that one `Map` caches. Members of a group choose their names, and can choose
- * names with one hash: then each access takes as many steps as the map has entries.
- */
+/** The largest number of queues, directories, items or processes that one map caches. Members of a group can create any number of them. */
 export const MAX_CACHED = 1_024;
 
 /** The queues that PyMQ creates for one process, without the prefix. No other namespace can have queues of these names. */
@@ -64,7 +61,7 @@ export function directoryOf(namespace: string): string {
 export class Names {
   readonly #prefix: string;
   /** The users' names of the queues that have hashed names. */
-  readonly #hashed = new LimitedMap<string, string>(MAX_CACHED);
+  readonly #hashed = new LimitedTextMap<string>(MAX_CACHED);
 
   /** Creates the names of the namespace whose directory has this name. */
   constructor(directory: string) {

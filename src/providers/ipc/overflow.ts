@@ -12,7 +12,7 @@
  *
  * @module
  */
-import { LimitedMap } from "../../internal/caches.ts";
+import { LimitedTextMap } from "../../internal/caches.ts";
 import type { BodyFiles } from "./body_files.ts";
 import type { Directories } from "./directories.ts";
 import { check } from "./errors.ts";
@@ -54,11 +54,11 @@ export class Overflow {
   #context: OverflowContext;
   /** Makes the names of items unique: two processes may have the same key. */
   #id = `over-${crypto.randomUUID()}`;
-  #moving = new LimitedMap<string, Listing>(MAX_CACHED);
-  #pages = new LimitedMap<string, Listing>(MAX_CACHED);
-  #items = new LimitedMap<string, Listing>(MAX_CACHED);
-  #heads = new LimitedMap<string, Head>(MAX_CACHED);
-  #tails = new LimitedMap<string, Tail>(MAX_CACHED);
+  #moving = new LimitedTextMap<Listing>(MAX_CACHED);
+  #pages = new LimitedTextMap<Listing>(MAX_CACHED);
+  #items = new LimitedTextMap<Listing>(MAX_CACHED);
+  #heads = new LimitedTextMap<Head>(MAX_CACHED);
+  #tails = new LimitedTextMap<Tail>(MAX_CACHED);
 
   /** Creates the overflow of a namespace's queues. */
   constructor(context: OverflowContext) {
@@ -190,7 +190,7 @@ export class Overflow {
     return this.#listing(this.#items, this.#path(queue, page)).names();
   }
 
-  #listing(listings: Map<string, Listing>, path: string): Listing {
+  #listing(listings: LimitedTextMap<Listing>, path: string): Listing {
     let listing = listings.get(path);
     if (!listing) listings.set(path, listing = this.#context.directories.listing(path));
     return listing;

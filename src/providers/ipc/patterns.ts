@@ -67,7 +67,7 @@ export interface Matches {
   /** The buses with matching patterns, each as often as it has some. */
   readonly buses: readonly string[];
   /** The queues of groups. The value is true if their items must contain the topic. */
-  readonly queues: ReadonlyMap<string, boolean>;
+  readonly queues: TextMap<boolean>;
 }
 
 /** The patterns and bindings of a namespace. */

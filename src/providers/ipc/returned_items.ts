@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { LimitedMap } from "../../internal/caches.ts";
+import { LimitedTextMap } from "../../internal/caches.ts";
 import { TextMap } from "../../internal/text_map.ts";
 import { Errno } from "./errno.ts";
 import { parseItem, pathOf, queueDirectory } from "./items.ts";
@@ -27,7 +27,7 @@ interface QueueState {
 /** The returned items of the queues of one namespace. */
 export class ReturnedItems {
   #namespace: Namespace;
-  #states = new LimitedMap<string, QueueState>(MAX_CACHED);
+  #states = new LimitedTextMap<QueueState>(MAX_CACHED);
 
   /** Creates the returned items of a namespace's queues. */
   constructor(namespace: Namespace) {

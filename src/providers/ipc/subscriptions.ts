@@ -13,6 +13,7 @@
  */
 import { BusError } from "../../errors.ts";
 import { LimitedMap } from "../../internal/caches.ts";
+import type { TextMap } from "../../internal/text_map.ts";
 import type { BodyFiles } from "./body_files.ts";
 import type { Directories } from "./directories.ts";
 import { Errno } from "./errno.ts";
@@ -42,7 +43,7 @@ export interface Route {
   readonly exact: number;
   readonly destinations: readonly Destination[];
   /** The queues of groups. The value is true if their items must contain the topic. */
-  readonly queues: ReadonlyMap<string, boolean>;
+  readonly queues: TextMap<boolean>;
 }
 
 /** A bus that receives an event. */

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { LimitedMap } from "../../internal/caches.ts";
+import { LimitedTextMap } from "../../internal/caches.ts";
 import type { Directories } from "./directories.ts";
 import { Errno } from "./errno.ts";
 import { BATCH_BYTES, writeBatch } from "./frames.ts";
@@ -38,7 +38,7 @@ export interface WaitingContext {
 /** The buses that wait, for one half of a bus. */
 export class Waiting {
   #context: WaitingContext;
-  #listings = new LimitedMap<string, Listing>(MAX_CACHED);
+  #listings = new LimitedTextMap<Listing>(MAX_CACHED);
   /** Queue → the time of the last wait of this bus, by `performance.now()`. */
   #registered = new Map<string, number>();
 
