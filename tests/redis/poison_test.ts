@@ -73,8 +73,9 @@ describe("Redis: poison", () => {
 
   it("an item that waited for its handler in a process that was killed is redelivered, and has made no attempt", async () => {
     const server = await RedisServer.start();
-    try {
-      await using bus = await Bus.open(redis({ port: server.port }));
+    /** Returns whether items waited in the process: on a busy machine, handlers may take too long for that. */
+    const play = async (): Promise<boolean> => {
+      await using bus = await Bus.open(redis({ port: server.port }), { namespace: crypto.randomUUID() });
       const queue = bus.queue<number | string>("jobs");
       // the first ones teach the consumer that its handlers are fast
       const before = Array.from({ length: 150 }, (_, i) => i);
@@ -87,10 +88,14 @@ describe("Redis: poison", () => {
       const attempts = new Map<number | string, number>();
       queue.consume((item, { attempt }) => void attempts.set(item, attempt));
       await until("all are handled", () => attempts.has("poison") && after.every((item) => attempts.has(item)));
-      assertEquals(waiting < after.length, true, "some of the items waited in the peer");
       assertEquals(after.map((item) => attempts.get(item)), after.map(() => 1));
       const again = before.filter((item) => attempts.has(item)).length;
       assertEquals(again <= 64, true, `${again} handled items were handled again`);
+      return waiting < after.length;
+    };
+    try {
+      let rounds = 1;
+      while (!await play()) assertEquals(rounds++ < 5, true, "items waited in the process");
     } finally {
       await server.stop();
     }
