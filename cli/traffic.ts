@@ -6,7 +6,7 @@
  * @module
  */
 import { type Bus, engineOf } from "../src/bus.ts";
-import { LimitedTextMap } from "../src/internal/caches.ts";
+import { ExpiringMap, LimitedTextMap } from "../src/internal/caches.ts";
 import { TextMap, textSet } from "../src/internal/text_map.ts";
 import type { Admin } from "../src/provider/admin.ts";
 import { DEAD } from "../src/provider/queue_names.ts";
@@ -88,7 +88,7 @@ export class TrafficMeter {
   #inboxes: { readonly list: readonly string[]; readonly until: number } = { list: [], until: -Infinity };
   /** Inbox → its last answer. */
   #last = new LimitedTextMap<BusActivity>(MAX_BUSES);
-  #silent = new LimitedTextMap<number>(MAX_BUSES);
+  #silent = new ExpiringMap<true>(SILENT, MAX_BUSES);
   /** Queue → the number of its items at the last sample. */
   #items = new TextMap<number>();
   #lookedAt = performance.now();
@@ -177,12 +177,12 @@ export class TrafficMeter {
   }
 
   async #ask(inbox: string, keep: number): Promise<BusActivity | undefined> {
-    if (performance.now() < (this.#silent.get(inbox) ?? 0)) return undefined;
+    if (this.#silent.get(inbox)) return undefined;
     const { caller } = engineOf(this.#bus);
     const asked = caller.at(inbox, ACTIVITY, [keep], { timeout: PATIENCE });
     const answer = await asked.catch(() => undefined);
     const activity = answer && !answer.isError ? readActivity(answer.result) : undefined;
-    if (!activity) this.#silent.set(inbox, performance.now() + SILENT);
+    if (!activity) this.#silent.set(inbox, true);
     return activity;
   }
 }

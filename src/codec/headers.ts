@@ -5,6 +5,7 @@
  */
 import { type InvalidPart, ValidationError } from "../errors.ts";
 import { kindOf } from "../internal/arguments.ts";
+import { unescape } from "../internal/json.ts";
 import { textOf } from "../internal/thrown.ts";
 import { prepare } from "./tags.ts";
 
@@ -29,8 +30,9 @@ const bytes = new TextEncoder();
 export type Header = readonly [name: string, value: string];
 /** A header in JSON, and the character that follows it. A name has no escapes, because all characters of a token are plain. */
 const HEADER = /"([!#$%&'*+\-.^_`|~\dA-Za-z]+)":"([^"\\]*(?:\\.[^"\\]*)*)"([,}])/y;
-/** The digits of a character's code. */
-const HEX = /^[\dA-Fa-f]{4}$/;
+
+/** The characters that the escapes in a header stand for: no header contains a control character. */
+const PRINTABLE = '"\\/';
 
 /** The headers of a message without headers. */
 export const NO_HEADERS: MessageHeaders = Object.freeze(Object.create(null));
@@ -103,25 +105,9 @@ export function listHeaders(json: string): Header[] | undefined {
     const found = HEADER.exec(json);
     if (!found || list.length === MAX_READ) return undefined;
     if ((found[3] === "}") !== (HEADER.lastIndex === json.length)) return undefined;
-    list.push([found[1]!, unescape(found[2]!)]);
+    list.push([found[1]!, unescape(found[2]!, PRINTABLE)]);
   } while (HEADER.lastIndex < json.length);
   return list;
-}
-
-/** Replaces the escapes of a JSON string. Those that no header contains become NUL. */
-function unescape(text: string): string {
-  let at = text.indexOf("\\");
-  if (at < 0) return text; // most values
-  let [plain, from] = ["", 0];
-  for (; at >= 0; at = text.indexOf("\\", from)) {
-    const character = text[at + 1]!;
-    const code = character === "u" ? text.slice(at + 2, at + 6) : "";
-    plain += text.slice(from, at);
-    if (HEX.test(code)) plain += String.fromCharCode(parseInt(code, 16));
-    else plain += '"\\/'.includes(character) ? character : "\0";
-    from = at + 2 + code.length;
-  }
-  return plain + text.slice(from);
 }
 
 /** Returns the headers that a user sees: those that are not tsmq's own. */

@@ -12,14 +12,16 @@ const TOKEN = /[ \t\r\n]*("[^"\\]*(?:\\.[^"\\]*)*"|[[\]{}:,]|[^ \t\r\n"[\]{}:,]+
 /** A JSON string. */
 // deno-lint-ignore no-control-regex
 const STRING = /^"[^"\\\0-\x1f]*(?:\\(?:["\\/bfnrt]|u[\dA-Fa-f]{4})[^"\\\0-\x1f]*)*"$/;
+/** The digits of a character's code. */
+const HEX = /^[\dA-Fa-f]{4}$/;
 /** The characters behind a backslash, except `u`. */
 const ESCAPES = '"\\/bfnrt';
 /** The characters for which they stand. */
 const ESCAPED = '"\\/\b\f\n\r\t';
 
 /**
- * Returns the JSON text of these members of an object, each undefined if there is none; undefined if the JSON is no object, or has too many
- * tokens. It does not check the other members.
+ * Returns the JSON texts of an object's members with these names. The text of a member that the object lacks is undefined. Returns undefined if
+ * the JSON is not an object, or has too many tokens. The other members are not checked.
  */
 export function membersOf(json: string, names: readonly string[]): (string | undefined)[] | undefined {
   const found: (string | undefined)[] = names.map(() => undefined);
@@ -47,14 +49,24 @@ export function membersOf(json: string, names: readonly string[]): (string | und
 /** Decodes a JSON string. Returns undefined for any other JSON. */
 export function stringIn(json: string | undefined): string | undefined {
   if (json === undefined || !STRING.test(json)) return undefined;
-  let text = "";
-  let from = 1;
-  for (let at = json.indexOf("\\"); at >= 0; at = json.indexOf("\\", from)) {
+  return unescape(json.slice(1, -1));
+}
+
+/**
+ * Replaces the escapes of a JSON string, without its quotes: those of these characters, and those with a code. All others, and invalid ones,
+ * become NUL.
+ */
+export function unescape(json: string, characters: string = ESCAPES): string {
+  let at = json.indexOf("\\");
+  if (at < 0) return json; // most strings
+  let [text, from] = ["", 0];
+  for (; at >= 0; at = json.indexOf("\\", from)) {
     const character = json[at + 1]!;
     const code = character === "u" ? json.slice(at + 2, at + 6) : "";
     text += json.slice(from, at);
-    text += code ? String.fromCharCode(parseInt(code, 16)) : ESCAPED[ESCAPES.indexOf(character)]!;
+    if (HEX.test(code)) text += String.fromCharCode(parseInt(code, 16));
+    else text += characters.includes(character) ? ESCAPED[ESCAPES.indexOf(character)]! : "\0";
     from = at + 2 + code.length;
   }
-  return text + json.slice(from, -1);
+  return text + json.slice(from);
 }

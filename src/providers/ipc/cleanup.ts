@@ -12,14 +12,10 @@ import { nameOfItem, queueDirectory } from "./items.ts";
 import { Leases } from "./leases.ts";
 import { eventsOf, inboxOf } from "./names.ts";
 import { BUSES, type Namespace, THREAD } from "./namespace.ts";
-import { progress, type Steps } from "./walk.ts";
+import { PART, progress, type Steps, TURN } from "./walk.ts";
 
 /** Milliseconds between two parts of a cleanup, and between the cleanups of two other namespaces. */
 const PAUSE = 20;
-/** The largest number of steps of a part. A step makes a few system calls, and members of a group can create any number of names. */
-const PART = 512;
-/** The milliseconds after which a part ends. */
-const TURN = 10;
 /** The largest number of steps of a cleanup while a bus opens or closes, and of the cleanup of another namespace. */
 export const STEPS = 4_096;
 /** The milliseconds after which such a cleanup ends: a step may give an item back. */

@@ -32,7 +32,7 @@ import { Errno } from "./errno.ts";
 import { ItemSender } from "./item_sender.ts";
 import { Namespace, type Settings } from "./namespace.ts";
 import type { Destination, Route } from "./subscriptions.ts";
-import { progress } from "./walk.ts";
+import { PART, progress, TURN } from "./walk.ts";
 import type { TellingWorkers, WorkerThread } from "./worker_thread.ts";
 
 /**
@@ -63,10 +63,6 @@ export async function openSender(settings: Settings, workers: TellingWorkers, co
   const namespace = await Namespace.open(settings, context.namespace, onDead);
   return new IpcSender(namespace, settings, workers, context, onDead);
 }
-
-/** The largest number of files of a queue that are removed without a pause, and the milliseconds after which there is one. */
-const PART = 512;
-const TURN = 10;
 
 class IpcSender implements Sender, QueueInspector, Waker {
   readonly inspector: QueueInspector = this;

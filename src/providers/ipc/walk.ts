@@ -9,6 +9,11 @@ import type { Posix } from "./posix.ts";
 /** The number of names after which a walk reads no more, and visits no further directories. */
 const NAMES = 2 ** 17;
 
+/** The largest number of steps of a part. A step makes a few system calls, and members of a group can create any number of names. */
+export const PART = 512;
+/** The milliseconds after which a part ends. */
+export const TURN = 10;
+
 /** Work in steps: the code that runs it may stop at each `yield`. */
 export type Steps<T = void> = Generator<void, T, void>;
 

@@ -165,16 +165,16 @@ class RedisSender implements Sender {
     const { max = Number.MAX_SAFE_INTEGER, listening = false } = options;
     const inboxes = await servers(this.#queues, this.#names, topic, max);
     if (!listening) return inboxes.map((inbox) => ({ inbox }));
-    const present = textSet(await this.#present(inboxes));
+    const present = await this.#present(inboxes);
     return inboxes.map((inbox) => ({ inbox, listening: present.has(inbox) }));
   }
 
   /** Returns the inboxes that have a subscribed receiver now. Returns all inboxes if a node of a Cluster does not answer. */
-  async #present(inboxes: readonly string[]): Promise<string[]> {
-    if (inboxes.length === 0) return [];
+  async #present(inboxes: readonly string[]): Promise<TextMap<true>> {
+    if (inboxes.length === 0) return new TextMap();
     const channels = this.#cluster ? inboxes.map((inbox) => this.#names.accepting(inbox)) : inboxes;
     const counts = await this.#subscribers(channels);
-    return inboxes.filter((_, i) => !counts || counts[i]! > 0);
+    return textSet(inboxes.filter((_, i) => !counts || counts[i]! > 0));
   }
 
   async send(queue: string, body: string, { signal, delay = 0 }: SendOptions): Promise<void> {
@@ -244,10 +244,10 @@ class RedisSender implements Sender {
     return open;
   }
 
-  async #checkTogether(): Promise<TextMap<true>> {
+  #checkTogether(): Promise<TextMap<true>> {
     const { inboxes } = this.#asking!;
     this.#asking = undefined;
-    return textSet(await this.#present([...inboxes.keys()]));
+    return this.#present([...inboxes.keys()]);
   }
 
   /** Returns the number of subscribers of each channel, or undefined if a node of a Cluster does not answer. */
