@@ -1,8 +1,9 @@
 // run: waiting
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import {
   GetQueueAttributesCommand,
   ReceiveMessageCommand,
+  SendMessageBatchCommand,
   SendMessageCommand,
   SetQueueAttributesCommand,
 } from "@aws-sdk/client-sqs";
@@ -224,6 +225,59 @@ describe("queues over SQS", () => {
       new ReceiveMessageCommand({ QueueUrl, WaitTimeSeconds: 5, MessageAttributeNames: ["n", "b"] }),
     );
     assertEquals(Messages?.map(({ Body, MessageAttributes }) => [Body, MessageAttributes]), [["theirs", others]]);
+  });
+
+  it("items with many different names of attributes keep them, and from then on no other program's names are read", async () => {
+    await using halves = await using("jobs");
+    using admin = new Admin(emulator.options);
+    const { receiver, said } = halves;
+    await put(halves, "jobs", "first");
+    const lease = { lease: 60_000, wait: 10_000, max: 10 };
+    const QueueUrl = await admin.url(new Names(halves.namespace).queue("jobs"));
+    const named = (names: string[]) =>
+      Object.fromEntries(names.map((name) => [name, { DataType: "Number", StringValue: "1" }]));
+    const send = (items: number, at: number) =>
+      admin.sqs.send(
+        new SendMessageBatchCommand({
+          QueueUrl,
+          Entries: Array.from({ length: items }, (_, item) => ({
+            Id: String(item),
+            MessageBody: "theirs",
+            MessageAttributes: named(Array.from({ length: 10 }, (_, name) => `n-${at}-${item}-${name}`)),
+          })),
+        }),
+      );
+    for (let at = 0; at < 10; at++) await send(10, at);
+    await send(3, 10); // 1,030 names
+    let left = 104;
+    while (left > 0) {
+      assertEquals(said.filter((text) => text.startsWith("fault")), []);
+      const items = await halves.receive("jobs", lease);
+      const receipts = items.map(({ receipt }) => receipt);
+      assertEquals(await receiver.settle("jobs", receipts, "ack", 0), receipts.map(() => true));
+      left -= items.length;
+    }
+    const faults = said.filter((text) => text.startsWith("fault"));
+    assertEquals(faults.length, 1, faults.join());
+    assertMatch(faults[0]!, /more than 1024 different names of message attributes/);
+
+    await send(1, 11);
+    const [item] = await halves.receive("jobs", lease);
+    assertEquals([item!.body, item!.attempt], ["theirs", 1]);
+    assertEquals(await receiver.settle("jobs", [item!.receipt], "untried", 0), [true]);
+    const { Messages } = await admin.sqs.send(
+      new ReceiveMessageCommand({ QueueUrl, WaitTimeSeconds: 5, VisibilityTimeout: 0, MessageAttributeNames: ["All"] }),
+    );
+    assertEquals(Object.keys(Messages![0]!.MessageAttributes!).length, 10);
+    // tsmq's own attribute is read as before
+    await put(halves, "jobs", "\0");
+    const bodies = new Set<string>();
+    await until("both items", async () => {
+      for (const { body } of await halves.receive("jobs", lease)) bodies.add(body);
+      return bodies.size === 2;
+    });
+    assertEquals([...bodies].sort(), ["\0", "theirs"]);
+    assertEquals(said.filter((text) => text.startsWith("fault")), faults);
   });
 
   it("a group leaves what a user has allowed in the policy of its queue", async () => {

@@ -3,7 +3,8 @@
  * the time of the request, because the answer may be late.
  *
  * SQS counts each delivery. So if no handler has started with an item, it is sent again, with its count in an attribute, and then deleted.
- * A crash between these steps duplicates the item, but does not lose it. In a FIFO queue the item stays, and the delivery counts.
+ * A crash between these steps duplicates the item, but does not lose it. In a FIFO queue, and without all its attributes, the item stays, and
+ * the delivery counts.
  *
  * @module
  */
@@ -28,9 +29,15 @@ interface Change {
   readonly seconds: number;
 }
 
+/** An item as it was received. */
+export interface Received extends Message {
+  /** True if it has all its attributes, also those that other programs gave it. */
+  readonly complete: boolean;
+}
+
 /** A lease. At SQS it ends at the recorded time or later. */
 interface Held {
-  readonly message: Message;
+  readonly message: Received;
   /** The time of the request for the item, in milliseconds of `performance.now()`. `end` is the end of the lease. */
   readonly since: number;
   end: number;
@@ -85,7 +92,7 @@ export class Leases {
   }
 
   /** Records the lease of an item. `since` is the time of the request for it, `end` the end of the lease, by `performance.now()`. */
-  hold(message: Message, since: number, end: number): void {
+  hold(message: Received, since: number, end: number): void {
     this.#held.set(message.ReceiptHandle!, { message, since, end });
   }
 
@@ -151,15 +158,15 @@ export class Leases {
   }
 
   /** Gives back items that nothing waits for. SQS redelivers those that could not be given back when their visibility timeout ends. */
-  async giveBack(queue: string, messages: readonly Message[]): Promise<void> {
+  async giveBack(queue: string, messages: readonly Received[]): Promise<void> {
     for (const { ReceiptHandle } of messages) this.#held.delete(ReceiptHandle!);
     await Promise.allSettled(messages.map((message) => this.#putAnew(queue, message, 0)));
   }
 
-  async #putAnew(queue: string, message: Message, delay: number): Promise<void> {
+  async #putAnew(queue: string, message: Received, delay: number): Promise<void> {
     const receipt = message.ReceiptHandle!;
     const seconds = secondsOf(delay, 0);
-    const put = !keepsOrder(queue) &&
+    const put = !keepsOrder(queue) && message.complete &&
       await this.#puts.add(queue, { ...asUntried(message), delay: Math.min(seconds, MAX_PUT_DELAY) })
         .then(() => true, () => false);
     // an item that cannot be sent again (too large with its count, or its queue is gone) keeps the counted delivery

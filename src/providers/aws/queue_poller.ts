@@ -4,14 +4,15 @@
  *
  * @module
  */
-import { type Message, ReceiveMessageCommand } from "@aws-sdk/client-sqs";
+import { ReceiveMessageCommand } from "@aws-sdk/client-sqs";
 import type { BusError } from "../../errors.ts";
 import type { Delivery, ReceiveOptions } from "../../provider/provider.ts";
 import { type AwsClient, BATCH, type CallOptions } from "./client.ts";
 import { toBusError } from "./errors.ts";
-import { type Leases, secondsOf } from "./leases.ts";
+import type { AttributeNames } from "./attribute_names.ts";
+import { type Leases, type Received, secondsOf } from "./leases.ts";
+import { ATTRIBUTE, readItem } from "./message.ts";
 import type { Queues } from "./queues.ts";
-import { readItem } from "./message.ts";
 
 /** Seconds that an item received without a lease stays hidden: enough to delete it, with all attempts. After a crash it is redelivered. */
 const CLAIM_VISIBILITY = 15;
@@ -32,6 +33,7 @@ export interface PollerContext {
   readonly polls: AwsClient;
   readonly queues: Queues;
   readonly leases: Leases;
+  readonly attributes: AttributeNames;
   /** Seconds of the longest poll. */
   readonly seconds: number;
   readonly closing: AbortSignal;
@@ -110,7 +112,7 @@ export class QueuePoller {
 
   /** Polls without waiting. SQS then asks only some of its servers, so after an empty poll, the count of the queue is checked. */
   async #pollOnce(waiter: Waiter): Promise<void> {
-    let messages: Message[] = [];
+    let messages: Received[] = [];
     try {
       messages = await this.#request(0, waiter.max);
       const more = messages.length === 0 && this.#waiter === waiter &&
@@ -127,7 +129,7 @@ export class QueuePoller {
   /** Runs one poll. Its items go to the wait that is current when it ends, whichever wait started it. */
   async #poll(seconds: number, starter: Waiter): Promise<void> {
     this.#polls++;
-    let messages: Message[] = [];
+    let messages: Received[] = [];
     let failure: unknown;
     try {
       messages = await this.#request(seconds, starter.max);
@@ -153,18 +155,19 @@ export class QueuePoller {
    * after the request was sent, and the answer may arrive much later. So the duration of the poll is added to the lease, and the lease is
    * counted from the request.
    */
-  async #request(seconds: number, max: number, limits: Partial<CallOptions> = {}): Promise<Message[]> {
-    const { polls, queues, leases, closing } = this.#context;
+  async #request(seconds: number, max: number, limits: Partial<CallOptions> = {}): Promise<Received[]> {
+    const { polls, queues, leases, attributes, closing } = this.#context;
     const visibility = secondsOf(1_000 * seconds + (this.#lease ?? 1_000 * CLAIM_VISIBILITY), 1);
+    const complete = attributes.all;
     let sent = 0;
     const input = {
       MaxNumberOfMessages: Math.min(max, BATCH),
       WaitTimeSeconds: seconds,
       VisibilityTimeout: visibility,
-      MessageAttributeNames: ["All"], // attributes of other programs go back with their item
+      MessageAttributeNames: [complete ? "All" : ATTRIBUTE],
       MessageSystemAttributeNames: ["ApproximateReceiveCount" as const],
     };
-    const { Messages } = await polls.call(
+    const { Messages = [] } = await polls.call(
       `get from queue "${this.#queue}"`,
       (http) =>
         queues.withUrl(
@@ -178,15 +181,17 @@ export class QueuePoller {
         ),
       { repeatable: true, signal: closing, wait: seconds * 1_000, ...limits },
     );
+    attributes.count(Messages);
     const end = sent + 1_000 * (this.#lease === undefined ? seconds + CLAIM_LATENESS : visibility);
     // another consumer may have the items of an answer that comes so late
-    if (!Messages || performance.now() >= end) return [];
-    if (this.#lease !== undefined) { for (const message of Messages) leases.hold(message, sent, end); }
-    return Messages;
+    if (performance.now() >= end) return [];
+    const received = Messages.map((message) => ({ ...message, complete }));
+    if (this.#lease !== undefined) { for (const message of received) leases.hold(message, sent, end); }
+    return received;
   }
 
   /** Resolves a wait with items, under their lease or after SQS has deleted them. Surplus items are given back. */
-  async #resolve(messages: Message[], waiter: Waiter): Promise<void> {
+  async #resolve(messages: Received[], waiter: Waiter): Promise<void> {
     waiter.claimed = true;
     const { leases } = this.#context;
     this.#track(this.#giveBack(messages.slice(waiter.max)));
@@ -205,7 +210,7 @@ export class QueuePoller {
   }
 
   /** Receives more items after a full poll. It must be fast, because the leases of the first items must be extended soon. */
-  async #receiveMore(wanted: number): Promise<Message[]> {
+  async #receiveMore(wanted: number): Promise<Received[]> {
     const limits = { attempts: 1, timeout: (this.#lease ?? 1_000 * CLAIM_VISIBILITY) / 3 };
     const polls = Array.from(
       { length: Math.min(PARALLEL, Math.ceil(Math.max(0, wanted) / BATCH)) },
@@ -215,12 +220,12 @@ export class QueuePoller {
     return results.flatMap((result) => result.status === "fulfilled" ? result.value : []);
   }
 
-  async #giveBack(messages: readonly Message[]): Promise<void> {
+  async #giveBack(messages: readonly Received[]): Promise<void> {
     if (messages.length === 0) return;
     await this.#context.leases.giveBack(this.#queue, messages);
   }
 }
 
-function deliver(message: Message): Delivery {
+function deliver(message: Received): Delivery {
   return { receipt: message.ReceiptHandle!, ...readItem(message) };
 }

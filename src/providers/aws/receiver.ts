@@ -16,6 +16,7 @@ import type {
   ReceiverContext,
 } from "../../provider/provider.ts";
 import { type AskCredentials, AwsClient, BATCH } from "./client.ts";
+import { AttributeNames } from "./attribute_names.ts";
 import { Bindings } from "./bindings.ts";
 import { BusQueue } from "./bus_queue.ts";
 import { failureOf, noQueue, toBusError } from "./errors.ts";
@@ -66,6 +67,7 @@ class AwsReceiver implements AskHandler, Receiver {
   readonly #topics: Topics;
   readonly #queues: Queues;
   readonly #leases: Leases;
+  readonly #attributes: AttributeNames;
   readonly #closing = new AbortController();
   readonly #subscriptions: Subscriptions;
   /** Resolves when every publisher knows that this bus subscribes to patterns. */
@@ -90,6 +92,7 @@ class AwsReceiver implements AskHandler, Receiver {
     this.#topics = new Topics(this.#client, this.#queue, settings.rawDelivery, this.#subscriptions);
     this.#queues = new Queues(this.#client, this.#names, true);
     this.#leases = new Leases(this.#client, this.#queues);
+    this.#attributes = new AttributeNames((error) => context.fault(error));
     this.binder = new Bindings(this.#client, this.#names, this.#queues, this.#queue, this.#closing.signal);
   }
 
@@ -143,6 +146,7 @@ class AwsReceiver implements AskHandler, Receiver {
         polls: this.#polls,
         queues: this.#queues,
         leases: this.#leases,
+        attributes: this.#attributes,
         seconds: this.#settings.poll,
         closing: this.#closing.signal,
       };
