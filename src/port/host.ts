@@ -66,7 +66,6 @@ class Host {
   /** Queue → settles with the last change of its bindings. */
   #changes = new Map<string, Promise<void>>();
   #intakes = new Map<string, Intake>();
-  #receives = new Map<number, Intake>();
   #timers = new Timers();
   /** The reason why the receiver is disconnected from its transport; undefined while it is connected. */
   #outage: unknown;
@@ -195,7 +194,7 @@ class Host {
       case "receive":
         return this.#receive(receiver, frame);
       case "cancel":
-        return this.#receives.get(frame.id)?.cancel(frame.id);
+        return this.#intakes.get(intakeKey(frame))?.cancel(frame.id);
       case "start":
         return this.#reply(frame.id, () => this.#leases!.start(frame.queue, frame.receipts));
       case "settle":
@@ -243,7 +242,7 @@ class Host {
   }
 
   #receive(receiver: Receiver, frame: ToWorker & { kind: "receive" }): void {
-    const key = `${frame.lease ?? ""}:${frame.queue}`;
+    const key = intakeKey(frame);
     let intake = this.#intakes.get(key);
     if (!intake) {
       const idle = () => this.#intakes.delete(key);
@@ -251,11 +250,7 @@ class Host {
       intake = new Intake(receiver, this.#leases!, this.#timers, frame.queue, frame.lease, idle, outage);
       this.#intakes.set(key, intake);
     }
-    this.#receives.set(frame.id, intake);
-    this.#reply(
-      frame.id,
-      () => intake.take(frame.id, frame.max, frame.wait).finally(() => this.#receives.delete(frame.id)),
-    );
+    this.#reply(frame.id, () => intake.take(frame.id, frame.max, frame.wait));
   }
 
   #ask(verb: string, argument: unknown): Promise<unknown> {
@@ -301,6 +296,11 @@ class Host {
     for (const asked of this.#asks.values()) asked.reject(new ClosedError());
     this.#asks.clear();
   }
+}
+
+/** Returns the key of the gets of one queue with one length of lease. */
+function intakeKey({ queue, lease }: { readonly queue: string; readonly lease?: number }): string {
+  return `${lease ?? ""}:${queue}`;
 }
 
 function binderOf({ binder }: Receiver): Binder {

@@ -39,8 +39,7 @@ export interface LinkEvents {
 const CHANGES: ReadonlySet<string> = new Set<ToWorker["kind"]>(["ask", "start", "settle", "unbind"]);
 
 interface Pending {
-  /** Whether the request may change something at the transport. */
-  readonly changes: boolean;
+  readonly frame: ToWorker;
   resolve(value: never): void;
   reject(error: unknown): void;
 }
@@ -73,8 +72,6 @@ export class Link {
   );
   #lastId = 0;
   #pending = new NumberMap<Pending>();
-  /** The largest number of items that each pending request may take without a lease. */
-  #gets = new NumberMap<number>();
   /** The cost of inbox messages that main has handled and that the worker has no credit for yet. */
   #owed = 0;
   #streams: Streams;
@@ -145,8 +142,9 @@ export class Link {
   ): Promise<Answers[K]> {
     if (this.#closed) return Promise.reject(new ClosedError());
     return new Promise((resolve, reject) => {
-      this.#pending.set(id, { resolve, reject, changes: CHANGES.has(frame.kind) });
-      this.#outbox.add({ ...frame, id } as unknown as ToWorker, soon);
+      const sent = { ...frame, id } as unknown as ToWorker;
+      this.#pending.set(id, { frame: sent, resolve, reject });
+      this.#outbox.add(sent, soon);
     });
   }
 
@@ -168,15 +166,13 @@ export class Link {
     const { max, wait, lease, signal } = options;
     signal?.throwIfAborted();
     const id = this.nextId();
-    const cancel = () => this.#post({ kind: "cancel", id });
+    const cancel = () => this.#post({ kind: "cancel", id, queue, lease });
     signal?.addEventListener("abort", cancel, { once: true });
-    if (lease === undefined) this.#gets.set(id, max);
     try {
       const deliveries = await this.request<"receive">({ kind: "receive", queue, max, wait, lease }, id);
       if (deliveries.length === 0) signal?.throwIfAborted();
       return deliveries;
     } finally {
-      this.#gets.delete(id);
       signal?.removeEventListener("abort", cancel);
     }
   }
@@ -235,7 +231,10 @@ export class Link {
     let ended: Ended | void = { returned: 0, uncertain: 0 };
     if (this.#closed) return { ...ended, clean: true };
     this.leases.closing = true;
-    const uncertain = [...this.#gets.values()].reduce((sum, max) => sum + max, 0);
+    let uncertain = 0; // the largest number of items that pending requests may take without a lease
+    for (const { frame } of this.#pending.values()) {
+      if (frame.kind === "receive" && frame.lease === undefined) uncertain += frame.max;
+    }
     if (this.#worker.up) {
       this.#outbox.flushStarts();
       ended = await Promise.race([this.request<"close">({ kind: "close" }).catch(() => undefined), over]);
@@ -244,7 +243,7 @@ export class Link {
     this.#outbox.clear();
     this.#worker.close();
     const text = "Cannot tell whether a request was executed: the bus was closed before the answer arrived";
-    this.#rejectAll(({ changes }) => changes ? new ProviderError("unavailable", text) : new ClosedError());
+    this.#rejectAll(({ frame }) => CHANGES.has(frame.kind) ? new ProviderError("unavailable", text) : new ClosedError());
     this.#address.reject(new ClosedError());
     this.#streams.close();
     this.leases.loseAll();

@@ -35,7 +35,7 @@ export type ToWorker =
   | { kind: "unbind"; id: number; filter: Filter; queue: string }
   | { kind: "credit"; subscription: number; count: number }
   | { kind: "receive"; id: number; queue: string; max: number; wait: number; lease?: number }
-  | { kind: "cancel"; id: number }
+  | { kind: "cancel"; id: number; queue: string; lease?: number }
   | { kind: "start"; id: number; queue: string; receipts: string[] }
   | { kind: "settle"; id: number; queue: string; receipts: string[]; outcome: Outcome; delay: number }
   | { kind: "ask"; id: number; verb: string; argument: unknown }

@@ -266,20 +266,20 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     given?.throwIfAborted();
     const signal = given ? AbortSignal.any([given, this.#ended]) : this.#ended;
     const since = performance.now();
-    while (true) {
-      const left = Math.max(0, wait - (performance.now() - since));
-      const [delivery] = await this.#core.link.receive(this.name, { max: 1, wait: left, lease, signal })
-        .catch((error) => {
-          throw isA(error, ClosedError) ? this.#closed(doing) : error;
-        });
-      if (!delivery) throw new QueueEmptyError(this.name, verb);
-      if (lease === undefined) this.#core.activity.taken(this.name);
-      const opened = this.#deliveries.open(delivery);
-      if (!opened.refused) {
-        this.#core.telemetry.begin("receive", this.name, opened.headers?.traceparent, since)?.end();
-        return opened;
+    try {
+      for (let left = wait;; left = Math.max(0, wait - (performance.now() - since))) {
+        const [delivery] = await this.#core.link.receive(this.name, { max: 1, wait: left, lease, signal });
+        if (!delivery) throw new QueueEmptyError(this.name, verb);
+        if (lease === undefined) this.#core.activity.taken(this.name);
+        const opened = this.#deliveries.open(delivery);
+        if (!opened.refused) {
+          this.#core.telemetry.begin("receive", this.name, opened.headers?.traceparent, since)?.end();
+          return opened;
+        }
+        await this.#refuse(opened, lease !== undefined);
       }
-      await this.#refuse(opened, lease !== undefined);
+    } catch (error) {
+      throw isA(error, ClosedError) ? this.#closed(doing) : error;
     }
   }
 

@@ -256,7 +256,7 @@ describe("host()", () => {
   it("loses no item to a get that was cancelled or timed out", async () => {
     await using main = new Main();
     main.post({ kind: "receive", id: 1, queue: "q", max: 1, wait: Infinity });
-    main.post({ kind: "cancel", id: 1 });
+    main.post({ kind: "cancel", id: 1, queue: "q" });
     assertEquals((await main.done(1)).value, []);
     main.post({ kind: "receive", id: 2, queue: "q", max: 1, wait: 20 });
     assertEquals((await main.done(2)).value, []);
@@ -273,7 +273,7 @@ describe("host()", () => {
     main.post({ kind: "ask", id: 2, verb: "echo", argument: 0 });
     await main.done(2);
     main.receiver.offer("1", "2", "3");
-    main.post({ kind: "cancel", id: 1 });
+    main.post({ kind: "cancel", id: 1, queue: "q" });
     const { value } = await main.done(1);
     main.post({ kind: "receive", id: 3, queue: "q", max: 3, wait: 0 });
     const rest = (await main.done(3)).value;
