@@ -83,8 +83,8 @@ export const BUS: readonly Mutant[] = [
   {
     subject: "headers are not removed from a body",
     file: "src/queue/deliveries.ts",
-    text: "envelopes.openItem(queue, delivery.body, delivery.topic, stored);",
-    fault: "undefined as { body: string } | undefined;",
+    text: "envelopes.openItem(queue, delivery.body, delivery.topic, stored) ?? {",
+    fault: "{",
     tests: "tests/telemetry/otel_test.ts",
   },
 ];

@@ -36,7 +36,7 @@ export interface LinkEvents {
 }
 
 /** Requests that may change something at the transport. */
-const CHANGES: ReadonlySet<string> = new Set<ToWorker["kind"]>(["ask", "start", "settle", "unbind"]);
+const CHANGES: ReadonlySet<ToWorker["kind"]> = new Set<ToWorker["kind"]>(["ask", "start", "settle", "unbind"]);
 
 interface Pending {
   readonly frame: ToWorker;
@@ -243,7 +243,7 @@ export class Link {
     this.#outbox.clear();
     this.#worker.close();
     const text = "Cannot tell whether a request was executed: the bus was closed before the answer arrived";
-    this.#rejectAll(({ frame }) => CHANGES.has(frame.kind) ? new ProviderError("unavailable", text) : new ClosedError());
+    this.#rejectAll((kind) => CHANGES.has(kind) ? new ProviderError("unavailable", text) : new ClosedError());
     this.#address.reject(new ClosedError());
     this.#streams.close();
     this.leases.loseAll();
@@ -275,10 +275,10 @@ export class Link {
     this.#events.state(false, error);
   }
 
-  #rejectAll(errorOf: (pending: Pending) => BusError): void {
+  #rejectAll(errorOf: (kind: ToWorker["kind"]) => BusError): void {
     const all = [...this.#pending.values()];
     this.#pending = new NumberMap();
-    for (const pending of all) pending.reject(errorOf(pending));
+    for (const pending of all) pending.reject(errorOf(pending.frame.kind));
   }
 
   #post(frame: ToWorker): void {
