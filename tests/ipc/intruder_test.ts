@@ -199,12 +199,12 @@ describe("two namespaces of a user, one of them shared with a group, whose queue
     const { shared, secret, queue } = pair();
     const [ours, theirs] = [await open(shared, GROUP), await open(secret)];
     const { descriptor } = theirs.queues.hold(theirs.queues.use(queue, SMALL)!);
-    const bus = ours.names.newBus(ours.processes.self, ours.posix.eventfd());
-    const link = `${ours.busDirectory(bus)}/${THREAD}`;
     ours.directories.make("loops"); // opens the directory
     const [thread, directory] = [ours.posix.thread(), ours.directories.descriptor];
     try {
       for (const forged of [`${thread} -1`, `${thread} ${directory}`, `999999 ${directory}`]) {
+        const bus = ours.names.newBus(ours.processes.self, ours.posix.eventfd()); // `remove` closes the eventfd
+        const link = `${ours.busDirectory(bus)}/${THREAD}`;
         ours.directories.within("loops", () => ours.directories.make(ours.busDirectory(bus)));
         await intrude(shared, "replace", link, forged);
         assertEquals(new TextDecoder().decode(ours.directories.readLink(link) as Uint8Array), forged);
