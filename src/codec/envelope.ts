@@ -97,6 +97,8 @@ export const MAX_HEAD = 65_536;
 
 /** The first characters of the envelope of older versions, which contains only a trace. */
 const TRACE_HEAD = '{"__traceparent":"';
+/** The first characters of both envelopes. */
+const BOTH = '{"__t';
 const TRACED = /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}",/;
 const TRACEPARENT_LENGTH = 55;
 
@@ -119,6 +121,7 @@ export function wrap(body: string, headers: MessageHeaders | undefined): string 
 
 /** Takes a body out of its envelope. Returns undefined if there is no envelope. A malformed envelope counts as a body. */
 export function unwrap(text: string): Opened | undefined {
+  if (!text.startsWith(BOTH)) return undefined;
   if (text.startsWith(TRACE_HEAD)) return openTraced(text.slice(TRACE_HEAD.length));
   const parts = separate(text);
   const headers = parts && parseHeaders(parts.head);
