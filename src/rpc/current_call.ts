@@ -37,8 +37,8 @@ export interface CurrentCall {
  * @example
  * ```ts ignore
  * await bus.expose("report", async (id: string) => {
- *   const { headers, signal } = currentCall()!;
- *   return await (await fetch(`${reports}/${id}`, { headers, signal })).json();
+ *   const { headers: { traceparent = "" }, signal } = currentCall()!; // pass on no other header: the caller chose them
+ *   return await (await fetch(`${reports}/${encodeURIComponent(id)}`, { headers: { traceparent }, signal })).json();
  * });
  * ```
  */

@@ -3,6 +3,9 @@ import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { stringIn } from "../../src/internal/json.ts";
 import { asUntried, type Content, type Label, read, readItem, write } from "../../src/providers/aws/message.ts";
+import { Names } from "../../src/providers/aws/names.ts";
+import { Subscriptions } from "../../src/providers/aws/subscriptions.ts";
+import type { ReceiverContext } from "../../src/provider/provider.ts";
 import { colliding } from "../support/colliding.ts";
 import { Random, SEED } from "../support/random.ts";
 import { kept } from "../support/spy.ts";
@@ -122,7 +125,10 @@ describe("a message of SQS", () => {
       envelope(JSON.parse(object)),
       envelope({ Message: object, MessageAttributes: JSON.parse(object) }),
       envelope({ Message: name, MessageAttributes: { tsmq: { Value: `{"topic":"${name}","json":true}` } } }),
+      envelope({ Message: "1", TopicArn: `${ARN}${name}` }),
     ];
+    const subscriptions = new Subscriptions(new Names("n"), {} as ReceiverContext, new AbortController().signal);
+    subscriptions.add({ topic: "t", pattern: false, serves: false }, () => {});
     const labels = [
       undefined,
       object,
@@ -134,7 +140,8 @@ describe("a message of SQS", () => {
       for (const value of labels) {
         const message = { Body, ...value !== undefined && { MessageAttributes: attribute(value) } };
         const uses = kept(() => {
-          read(message);
+          const content = read(message);
+          if (content.topicArn && content.label.topic === undefined) subscriptions.emit(content);
           readItem(message);
           asUntried(message);
         });

@@ -4,6 +4,7 @@
  * @module
  */
 import { BusError } from "../../errors.ts";
+import { TextMap } from "../../internal/text_map.ts";
 import { pause } from "../../internal/time.ts";
 import type { Emit, Filter, ReceiverContext } from "../../provider/provider.ts";
 import { Router } from "../../provider/router.ts";
@@ -24,7 +25,7 @@ export class Subscriptions {
   /** The SNS topic of each subscription, and the function that ends the subscription. */
   readonly #subscriptions = new Map<Filter, { readonly name: string; readonly end: () => void }>();
   /** SNS topic → its held events. They wait until the bus knows whether earlier events were lost. */
-  readonly #held = new Map<string, Content[]>();
+  readonly #held = new TextMap<Content[]>();
 
   /** Prepares the subscriptions of a bus with these names. */
   constructor(names: Names, context: ReceiverContext, closing: AbortSignal) {
