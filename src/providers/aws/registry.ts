@@ -5,6 +5,7 @@
  */
 import { ListSubscriptionsByTopicCommand } from "@aws-sdk/client-sns";
 import { ListQueueTagsCommand } from "@aws-sdk/client-sqs";
+import { ExpiringMap } from "../../internal/caches.ts";
 import { TextMap } from "../../internal/text_map.ts";
 import { type AwsClient, REPEATABLE } from "./client.ts";
 import { noQueue, noTopic } from "./errors.ts";
@@ -13,6 +14,11 @@ import { type Arns, nameOf } from "./arns.ts";
 
 /** The tag of a bus's queue that holds the end of the bus's lease, in milliseconds since 1970. */
 export const LEASE_TAG = "tsmq-lease";
+
+/** The number of subscriptions after which a lookup reads no more, unless its caller takes more servers. */
+const READ = 1_000;
+/** Milliseconds for which the bus of an inbox counts as dead after its lease was missing or had expired. */
+const DEAD_TTL = 10_000;
 
 /** The text that SNS lists for a while instead of the ARN of an ended subscription. */
 const ENDED = "Deleted";
@@ -25,8 +31,12 @@ export interface TopicSubscription {
   readonly endpoint: string;
 }
 
-/** Lists the subscriptions of a topic. Returns none if the topic does not exist. */
-export async function subscriptionsOf(client: AwsClient, topicArn: string): Promise<TopicSubscription[]> {
+/** Lists the subscriptions of a topic until there are at least `enough`. Returns none if the topic does not exist. */
+export async function subscriptionsOf(
+  client: AwsClient,
+  topicArn: string,
+  enough = Infinity,
+): Promise<TopicSubscription[]> {
   const found: TopicSubscription[] = [];
   let NextToken: string | undefined;
   do {
@@ -45,7 +55,7 @@ export async function subscriptionsOf(client: AwsClient, topicArn: string): Prom
       if (noTopic(error)) return [];
       throw error;
     }
-  } while (NextToken);
+  } while (NextToken && found.length < enough);
   return found;
 }
 
@@ -79,9 +89,10 @@ export async function hasExpired(client: AwsClient, queueUrl: string): Promise<b
 export class Registry {
   readonly #client: AwsClient;
   readonly #leases = new TextMap<number>();
-  /** The running lookup of each registry topic. */
+  readonly #dead = new ExpiringMap<true>(DEAD_TTL);
+  /** The running lookup of each kind: of a registry topic and a number of servers. */
   readonly #running = new Map<string, Promise<string[]>>();
-  /** The next lookup of each registry topic, which has not begun yet. Its answer is newer than all requests that wait for it. */
+  /** The next lookup of each kind, which has not begun yet. Its answer is newer than all requests that wait for it. */
   readonly #next = new Map<string, Promise<string[]>>();
   /** The number of times that a server was reported gone. */
   #reports = 0;
@@ -91,10 +102,11 @@ export class Registry {
     this.#client = client;
   }
 
-  /** Returns the inboxes of the live servers that subscribed to this registry topic. */
-  servers(registry: string, arns: Arns): Promise<string[]> {
-    const next = this.#next.get(registry) ?? this.#findNext(registry, arns);
-    this.#next.set(registry, next);
+  /** Returns the inboxes of live servers that subscribed to this registry topic: all of them, or a random sample of at most `max`. */
+  servers(registry: string, arns: Arns, max: number): Promise<string[]> {
+    const kind = `${max} ${registry}`;
+    const next = this.#next.get(kind) ?? this.#findNext(kind, () => this.#find(registry, arns, max));
+    this.#next.set(kind, next);
     return next;
   }
 
@@ -104,25 +116,36 @@ export class Registry {
     this.#reports++;
   }
 
-  async #findNext(registry: string, arns: Arns): Promise<string[]> {
+  async #findNext(kind: string, find: () => Promise<string[]>): Promise<string[]> {
     // at least a microtask, so that all requests of one turn share a lookup
-    await this.#running.get(registry)?.catch(() => {});
-    this.#next.delete(registry);
-    const running = this.#find(registry, arns);
-    this.#running.set(registry, running);
+    await this.#running.get(kind)?.catch(() => {});
+    this.#next.delete(kind);
+    const running = find();
+    this.#running.set(kind, running);
     try {
       return await running;
     } finally {
-      if (this.#running.get(registry) === running) this.#running.delete(registry);
+      if (this.#running.get(kind) === running) this.#running.delete(kind);
     }
   }
 
-  async #find(registry: string, arns: Arns): Promise<string[]> {
-    const subscribed = await subscriptionsOf(this.#client, arns.topicArn + registry);
-    const inboxes = subscribed.map(({ endpoint }) => nameOf(endpoint)).filter((name) => name.startsWith(BUS_PREFIX));
+  async #find(registry: string, arns: Arns, max: number): Promise<string[]> {
+    const subscribed = await subscriptionsOf(this.#client, arns.topicArn + registry, Math.max(max, READ));
+    const names = subscribed.map(({ endpoint }) => nameOf(endpoint));
+    // a caller that takes so many wants all, and rejects if there are more: nobody needs to be asked
+    if (max > READ && names.length >= max) return names;
     for (const [inbox, lease] of this.#leases) if (lease < Date.now()) this.#leases.delete(inbox);
-    const live = await Promise.all(inboxes.map((inbox) => this.#lives(inbox, arns)));
-    return inboxes.filter((_, index) => live[index]);
+    const inboxes = names.filter((name) => name.startsWith(BUS_PREFIX) && !this.#dead.get(name));
+    // from a random position, so that each one is asked from time to time; further ones only if none of these lives
+    const first = inboxes.length > max ? Math.floor(Math.random() * inboxes.length) : 0;
+    const order = [...inboxes.slice(first), ...inboxes.slice(0, first)];
+    let live: string[] = [];
+    for (let i = 0; i < order.length && live.length === 0; i += max) {
+      const some = order.slice(i, i + max);
+      const lives = await Promise.all(some.map((inbox) => this.#lives(inbox, arns)));
+      live = some.filter((_, index) => lives[index]);
+    }
+    return live;
   }
 
   /** Returns true if a bus lives. Its lease is read again only when the cached lease has expired. */
@@ -131,9 +154,11 @@ export class Registry {
     if (known > Date.now()) return true;
     const reports = this.#reports;
     const lease = await leaseOf(this.#client, arns.queueUrl + inbox);
+    const lives = lease > Date.now();
     // a lease that was read before a server was reported gone may be the lease of that server
-    if (lease > Date.now() && reports === this.#reports) this.#leases.set(inbox, lease);
+    if (lives && reports === this.#reports) this.#leases.set(inbox, lease);
     else this.#leases.delete(inbox);
-    return lease > Date.now();
+    if (!lives) this.#dead.set(inbox, true);
+    return lives;
   }
 }

@@ -14,6 +14,7 @@ import type {
   Sender,
   SenderContext,
   SendOptions,
+  ServersOptions,
 } from "../../provider/provider.ts";
 import { type AskCredentials, AwsClient, REPEATABLE } from "./client.ts";
 import { Batcher } from "./batcher.ts";
@@ -106,10 +107,10 @@ export class AwsSender implements Sender {
     }
   }
 
-  async servers(topic: string): Promise<RegisteredServer[]> {
+  async servers(topic: string, { max = Infinity }: ServersOptions = {}): Promise<RegisteredServer[]> {
     this.#throwIfClosed();
     try {
-      const inboxes = await this.#registry.servers(this.#names.registry(topic), await this.#getArns());
+      const inboxes = await this.#registry.servers(this.#names.registry(topic), await this.#getArns(), max);
       return inboxes.map((inbox) => ({ inbox }));
     } catch (error) {
       throw toBusError(`look up the servers of "${topic}"`, error);

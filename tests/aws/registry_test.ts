@@ -1,0 +1,81 @@
+/** The servers of a function, among subscriptions of which a peer may have forged any number. */
+import { assert, assertEquals } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { arnsOf, nameOf } from "../../src/providers/aws/arns.ts";
+import type { AwsClient } from "../../src/providers/aws/client.ts";
+import { LEASE_TAG, Registry } from "../../src/providers/aws/registry.ts";
+
+const ARNS = arnsOf("arn:aws:sqs:eu-west-1:123456789012:q", "https://sqs/123456789012/q");
+/** The number of subscriptions in an answer of SNS. */
+const PAGE = 100;
+const SAMPLE = 64;
+const ALL = 10_001;
+
+/** A service on which the first of the subscribed queues belong to dead buses, and the others to live ones. */
+function service(dead: number, live: number) {
+  const names = Array.from({ length: dead + live }, (_, i) => `tsmq-n-${String(i).padStart(32, "0")}`);
+  const asked: string[] = [];
+  let pages = 0;
+  const answers: Record<string, (input: { QueueUrl: string; NextToken?: string }) => unknown> = {
+    ListSubscriptionsByTopicCommand: ({ NextToken = "0" }) => {
+      pages++;
+      const end = Number(NextToken) + PAGE;
+      const Subscriptions = names.slice(Number(NextToken), end).map((name) => ({
+        SubscriptionArn: "arn",
+        Endpoint: ARNS.queueArn + name,
+      }));
+      return { Subscriptions, NextToken: end < names.length ? String(end) : undefined };
+    },
+    ListQueueTagsCommand: ({ QueueUrl }) => {
+      asked.push(nameOf(QueueUrl));
+      if (names.indexOf(nameOf(QueueUrl)) >= dead) return { Tags: { [LEASE_TAG]: String(Date.now() + 60_000) } };
+      throw Object.assign(new Error("no queue"), { name: "QueueDoesNotExist" });
+    },
+  };
+  const send = (command: { input: never }) => {
+    const answer = answers[command.constructor.name]!;
+    return new Promise((resolve) => resolve(answer(command.input)));
+  };
+  const call = async (_: string, run: (http: unknown) => Promise<unknown>) => await run({});
+  const registry = new Registry({ call, sns: { send }, sqs: { send } } as unknown as AwsClient);
+  return {
+    lives: names.slice(dead),
+    asked,
+    pages: () => pages,
+    servers: (max: number) => registry.servers("fn", ARNS, max),
+  };
+}
+
+describe("the registry of servers on AWS", () => {
+  it("asks a sample of the servers only, and each one from time to time", async () => {
+    const { asked, lives, servers } = service(0, 200);
+    const found = new Set(await servers(SAMPLE));
+    assertEquals([found.size, asked.length], [SAMPLE, SAMPLE]);
+    while (found.size < lives.length) for (const inbox of await servers(SAMPLE)) found.add(inbox);
+    assertEquals([asked.length, (await servers(ALL)).length], [200, 200]);
+  });
+
+  it("finds a live server among many dead ones, and does not ask a dead one again at the next lookup", async () => {
+    const { asked, lives, servers } = service(600, 1);
+    for (let i = 0; i < 3; i++) assertEquals(await servers(SAMPLE), lives);
+    assertEquals(asked.length, new Set(asked).size);
+  });
+
+  it("does not read all subscriptions for a sample", async () => {
+    const { pages, servers } = service(0, 5_000);
+    assertEquals((await servers(SAMPLE)).length, SAMPLE);
+    assertEquals(pages(), 10);
+  });
+
+  it("returns more servers than a multi-call takes without asking them", async () => {
+    const { asked, pages, servers } = service(20_000, 0);
+    assert((await servers(ALL)).length >= ALL);
+    assertEquals([asked.length, pages()], [0, 101]);
+  });
+
+  it("does not take a sample for all servers", async () => {
+    const { servers } = service(0, 100);
+    const [some, all] = await Promise.all([servers(SAMPLE), servers(ALL)]);
+    assertEquals([some.length, all.length], [SAMPLE, 100]);
+  });
+});
