@@ -73,6 +73,11 @@ export function encodePath(path: string): Uint8Array {
   return encoder.encode(`${path}\0`);
 }
 
+/** Reads a signed integer of 64 bits. A bigint would be an allocation for each field. */
+export function readLong(view: DataView, offset: number): number {
+  return view.getInt32(offset + 4, true) * 2 ** 32 + view.getUint32(offset, true);
+}
+
 /** The empty path, for a system call on the descriptor itself. */
 const NO_PATH = encodePath("");
 
@@ -179,10 +184,10 @@ export class Files {
       directory: (mode & S_IFMT) === S_IFDIR,
       regular: (mode & S_IFMT) === S_IFREG,
       device: view.getUint32(136, true) * 2 ** 20 + view.getUint32(140, true),
-      inode: Number(view.getBigUint64(32, true)),
-      size: Number(view.getBigUint64(40, true)),
-      read: Number(view.getBigInt64(64, true)) * 1_000 + view.getUint32(72, true) / 1e6,
-      modified: Number(view.getBigInt64(112, true)) * 1_000 + view.getUint32(120, true) / 1e6,
+      inode: readLong(view, 32),
+      size: readLong(view, 40),
+      read: readLong(view, 64) * 1_000 + view.getUint32(72, true) / 1e6,
+      modified: readLong(view, 112) * 1_000 + view.getUint32(120, true) / 1e6,
     };
   }
 

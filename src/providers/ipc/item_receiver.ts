@@ -8,7 +8,7 @@ import type { Delivery, ReceiveOptions, ReceiverContext } from "../../provider/p
 import { ItemBatch } from "./item_batch.ts";
 import { check } from "./errors.ts";
 import { readItem, writeItem } from "./frames.ts";
-import { bodyDirectory, type ItemFile, nameOfItem, parseItem, queueDirectory } from "./items.ts";
+import { bodyDirectory, hasFiles, type ItemFile, nameOfItem, parseItem, queueDirectory } from "./items.ts";
 import { type Leases, READING } from "./leases.ts";
 import type { CrashSlot } from "./crash_slot.ts";
 import type { PollLoop } from "./poll_loop.ts";
@@ -86,7 +86,7 @@ export class ItemReceiver {
       if (open) queues.hold(open);
       const probe = () => {
         waiting.add(name, this.#bus);
-        const files = this.#hasFiles(name);
+        const files = hasFiles(this.#namespace.directories, name);
         if ((files && this.#leases.due(name).length > 0) || queues.use(name) !== open) return 0;
         const next = files ? delayed.wait(name) : Infinity;
         // without room in the directory, an item cannot be taken
@@ -99,17 +99,18 @@ export class ItemReceiver {
         const every = files && this.#leases.any(name) ? CHECK_INTERVAL : IDLE_INTERVAL;
         return Math.min(next, every - now % every);
       };
+      let deliveries: Delivery[] = [];
       try {
-        const deliveries = this.#take(name, open, max, lease);
+        deliveries = this.#take(name, open, max, lease);
         const now = performance.now();
         if (deliveries.length > 0 || now >= deadline) return deliveries;
         [idle, checked] = [idle + 1, now];
         await this.#pollLoop.wait(open?.descriptor, "in", deadline - now, { probe, signal });
       } finally {
-        // a queue that another bus removes counts towards the limits as long as it is open here
         if (open) {
           queues.release(open);
-          queues.closeIdle(open);
+          // a queue that another bus removes counts towards the limits as long as it is open here; one with items is soon used again
+          if (deliveries.length === 0) queues.closeIdle(open);
         }
       }
     }
@@ -140,7 +141,7 @@ export class ItemReceiver {
   #take(name: string, open: OpenQueue | undefined, max: number, lease: number | undefined): Delivery[] {
     const read = (receipt: string) => this.#readHeld(name, receipt, lease);
     const batch = new ItemBatch<Delivery>(max);
-    const files = this.#hasFiles(name);
+    const files = hasFiles(this.#namespace.directories, name);
     if (files) {
       this.#moves.settle(name);
       this.#leases.take(name, batch, lease, read);
@@ -163,11 +164,6 @@ export class ItemReceiver {
       this.#fault(error);
     }
     return batch.items;
-  }
-
-  /** Returns whether a queue has files. One without any, most often an idle one, is checked by one system call in place of ten. */
-  #hasFiles(name: string): boolean {
-    return this.#namespace.directories.stat(queueDirectory(name)) !== -Errno.ENOENT;
   }
 
   /** Takes messages of the kernel's queue until it is empty, or the next one has a lower priority than `least`. */

@@ -11,7 +11,7 @@ import type { SendOptions } from "../../provider/provider.ts";
 import { Errno } from "./errno.ts";
 import { systemError } from "./errors.ts";
 import { writeItem } from "./frames.ts";
-import { bodyDirectory } from "./items.ts";
+import { bodyDirectory, hasFiles } from "./items.ts";
 import { LINK_MESSAGE } from "./body_files.ts";
 import { CAPACITY, type OpenQueue } from "./mqueues.ts";
 import type { Namespace, Settings } from "./namespace.ts";
@@ -198,10 +198,11 @@ export class ItemSender {
 
   /** Tries once to put an item into the kernel's queue or into the overflow. Returns false if the queue is full. */
   #try(queue: string, item: PendingItem): boolean {
-    const { names, overflow, posix, queues, waiting } = this.#namespace;
+    const { directories, names, overflow, posix, queues, waiting } = this.#namespace;
     const doing = `put into ${names.title(queue)}`;
-    const pages = overflow.pages(queue);
-    const overflows = pages.length > 0 || overflow.moving(queue) > 0;
+    const files = hasFiles(directories, queue);
+    const pages = files ? overflow.pages(queue) : [];
+    const overflows = pages.length > 0 || files && overflow.moving(queue) > 0;
     const open = overflows ? queues.use(queue) : queues.useNamed(queue, this.#messageSize);
     if (this.#capacity < Infinity && this.#count(queue, open) >= this.#capacity) return false;
     try {

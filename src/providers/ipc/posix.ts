@@ -7,7 +7,7 @@
  */
 import { Errno } from "./errno.ts";
 import { type Library, openLibrary } from "./ffi.ts";
-import { encodePath, Files, O_CLOEXEC, O_CREAT, O_EXCL, O_NONBLOCK, O_RDWR } from "./files.ts";
+import { encodePath, Files, O_CLOEXEC, O_CREAT, O_EXCL, O_NONBLOCK, O_RDWR, readLong } from "./files.ts";
 
 export { encodePath, type Mapping, type Stat } from "./files.ts";
 
@@ -138,7 +138,7 @@ export class Posix extends Files {
   /** Returns the attributes of a queue; undefined if the descriptor is not a queue. */
   attributes(queue: number): Attributes | undefined {
     if (this.#native.mq_getattr(queue, this.#attributes) !== 0) return undefined;
-    const field = (offset: number) => Number(this.#attributesView.getBigInt64(offset, true));
+    const field = (offset: number) => readLong(this.#attributesView, offset);
     return { messages: field(8), size: field(16), current: field(24) };
   }
 
@@ -162,7 +162,7 @@ export class Posix extends Files {
   /** Returns the milliseconds since the boot, by a clock that all processes share and that cannot be set. */
   now(): number {
     this.#native.clock_gettime(CLOCK_MONOTONIC, this.#time);
-    return Number(this.#timeView.getBigInt64(0, true)) * 1_000 + Number(this.#timeView.getBigInt64(8, true)) / 1e6;
+    return readLong(this.#timeView, 0) * 1_000 + readLong(this.#timeView, 8) / 1e6;
   }
 
   /** Returns the soft and the hard limit of this process for a resource, or an errno. */
