@@ -6,9 +6,11 @@ import process from "node:process";
 import { BusError, ValidationError } from "../mod.ts";
 import { Codec } from "../src/codec/codec.ts";
 import { UNSIGNED, unwrap } from "../src/codec/envelope.ts";
+import { listHeaders } from "../src/codec/headers.ts";
 import { writeMarks } from "../src/codec/marks.ts";
 import type { Core } from "../src/core.ts";
 import { LimitedTextMap } from "../src/internal/caches.ts";
+import { membersOf, stringIn } from "../src/internal/json.ts";
 import { SignedEnvelopes } from "../src/keys/signed_envelopes.ts";
 import { BoundQueues } from "../src/provider/bindings.ts";
 import type { Sender } from "../src/provider/provider.ts";
@@ -426,6 +428,28 @@ describe("The readers of the wire take linear time", () => {
     }
     for (const part of ["_", "_U", "_H0", "_U1F600_", "_RPC_"]) {
       await linear(`names of ${part}`, SMALL, (size) => part.repeat(size), unescapeName);
+    }
+  });
+
+  it("strings of many escapes: each reader takes little more time than JSON.parse", () => {
+    const escapes = '\\"'.repeat(200_000);
+    // they are refused, because decoding the escapes would take longer
+    const readers: Record<string, () => unknown> = {
+      string: () => stringIn(`"${escapes}\\x"`),
+      members: () => membersOf(`{"a":"${escapes}"`, ["a"]),
+      headers: () => listHeaders(`{"a":"${escapes}"]`),
+    };
+    const quickest = (work: () => unknown) =>
+      Math.min(...Array.from({ length: 8 }, () => {
+        const start = performance.now();
+        work();
+        return performance.now() - start;
+      }));
+    const parse = quickest(() => JSON.parse(`"${escapes}"`));
+    for (const [what, work] of Object.entries(readers)) {
+      assertEquals(work(), undefined);
+      const ms = quickest(work);
+      assert(ms < 20 * parse, `${what}: ${ms} ms, JSON.parse: ${parse} ms`); // on Bun, one expression for a whole string takes 80 times as long
     }
   });
 

@@ -5,7 +5,7 @@
  */
 import { type InvalidPart, ValidationError } from "../errors.ts";
 import { kindOf } from "../internal/arguments.ts";
-import { unescape } from "../internal/json.ts";
+import { endOfString, unescape } from "../internal/json.ts";
 import { textOf } from "../internal/thrown.ts";
 import { prepare } from "./tags.ts";
 
@@ -28,8 +28,8 @@ const bytes = new TextEncoder();
 
 /** A header as its sender wrote it. */
 export type Header = readonly [name: string, value: string];
-/** A header in JSON, and the character that follows it. A name has no escapes, because all characters of a token are plain. */
-const HEADER = /"([!#$%&'*+\-.^_`|~\dA-Za-z]+)":"([^"\\]*(?:\\.[^"\\]*)*)"([,}])/y;
+/** The name of a header in JSON, and the quote of its value. A name has no escapes, because all characters of a token are plain. */
+const HEADER = /"([!#$%&'*+\-.^_`|~\dA-Za-z]+)":"/y;
 
 /** The characters that the escapes in a header stand for: no header contains a control character. */
 const PRINTABLE = '"\\/';
@@ -104,8 +104,11 @@ export function listHeaders(json: string): Header[] | undefined {
   do {
     const found = HEADER.exec(json);
     if (!found || list.length === MAX_READ) return undefined;
-    if ((found[3] === "}") !== (HEADER.lastIndex === json.length)) return undefined;
-    list.push([found[1]!, unescape(found[2]!, PRINTABLE)]);
+    const from = HEADER.lastIndex;
+    const end = endOfString(json, from);
+    if (end < 0 || json[end + 1] !== (end + 2 === json.length ? "}" : ",")) return undefined;
+    list.push([found[1]!, unescape(json.slice(from, end), PRINTABLE)]);
+    HEADER.lastIndex = end + 2;
   } while (HEADER.lastIndex < json.length);
   return list;
 }

@@ -7,11 +7,13 @@
 
 /** The largest number of tokens that are read. An envelope of SNS with ten attributes has less than 300. */
 const MAX_TOKENS = 1_024;
-/** A string, a sign, or the characters of a number or of a literal, with the white space on both sides. */
-const TOKEN = /[ \t\r\n]*("[^"\\]*(?:\\.[^"\\]*)*"|[[\]{}:,]|[^ \t\r\n"[\]{}:,]+)[ \t\r\n]*/sy;
-/** A JSON string. */
+/** The quote of a string, a sign, or the characters of a number or of a literal, with the white space around them. */
+const TOKEN = /[ \t\r\n]*(?:(")|([[\]{}:,]|[^ \t\r\n"[\]{}:,]+)[ \t\r\n]*)/y;
+/** An escape. */
+const ESCAPE = /\\(?:["\\/bfnrt]|u[\dA-Fa-f]{4})/g;
+/** A character that a JSON string has only in escapes. */
 // deno-lint-ignore no-control-regex
-const STRING = /^"[^"\\\0-\x1f]*(?:\\(?:["\\/bfnrt]|u[\dA-Fa-f]{4})[^"\\\0-\x1f]*)*"$/;
+const ESCAPED_ONLY = /["\\\0-\x1f]/;
 /** The digits of a character's code. */
 const HEX = /^[\dA-Fa-f]{4}$/;
 /** The characters behind a backslash, except `u`. */
@@ -31,7 +33,7 @@ export function membersOf(json: string, names: readonly string[]): (string | und
   TOKEN.lastIndex = 0;
   for (let count = 0; count < MAX_TOKENS; count++) {
     const start = TOKEN.lastIndex;
-    const token = TOKEN.exec(json)?.[1];
+    const token = nextToken(json);
     if (token === undefined || (count === 0 && token !== "{")) return undefined;
     if (token === "}" || token === "]") depth--;
     if (wanted >= 0 && (depth === 0 || (depth === 1 && token === ","))) {
@@ -46,10 +48,34 @@ export function membersOf(json: string, names: readonly string[]): (string | und
   return undefined;
 }
 
+/** Returns the token at `TOKEN.lastIndex`, and moves the index behind it. Returns undefined if there is none. */
+function nextToken(json: string): string | undefined {
+  const found = TOKEN.exec(json);
+  if (!found?.[1]) return found?.[2];
+  const from = TOKEN.lastIndex - 1;
+  const end = endOfString(json, from + 1);
+  if (end < 0) return undefined;
+  TOKEN.lastIndex = end + 1;
+  return json.slice(from, end + 1);
+}
+
+/**
+ * Returns the index of the quote that ends the string with this first character; -1 if there is none. A regular expression for a whole string
+ * would keep a place to return to for each escape: with 100,000 of them, Bun takes 100 ms.
+ */
+export function endOfString(json: string, first: number): number {
+  for (let at = json.indexOf('"', first); at >= 0; at = json.indexOf('"', at + 1)) {
+    let slashes = at;
+    while (json[slashes - 1] === "\\") slashes--;
+    if ((at - slashes) % 2 === 0) return at;
+  }
+  return -1;
+}
+
 /** Decodes a JSON string. Returns undefined for any other JSON. */
 export function stringIn(json: string | undefined): string | undefined {
-  if (json === undefined || !STRING.test(json)) return undefined;
-  return unescape(json.slice(1, -1));
+  const inner = json?.match(/^"(.*)"$/s)?.[1];
+  return inner === undefined || ESCAPED_ONLY.test(inner.replace(ESCAPE, "")) ? undefined : unescape(inner);
 }
 
 /**
