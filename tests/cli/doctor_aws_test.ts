@@ -40,7 +40,7 @@ describe("tsmq doctor aws:", () => {
   it("finds no problem on a healthy service, and leaves nothing behind", async () => {
     const ns = fresh();
     const diagnosis = await diagnose(url(), ns, { env: KEY });
-    const names = ["service", "permissions", "leftovers", "namespace", "bus"];
+    const names = ["service", "permissions", "redrive", "leftovers", "namespace", "bus"];
     assertEquals(diagnosis.notOk(), ["namespace: risk"]); // nothing is in it
     assertEquals(diagnosis.checks.map(({ name }) => name), names);
     assertEquals((await tsmq(["reap", url(), ...ns], { env: KEY })).lines, []);
@@ -116,6 +116,37 @@ describe("tsmq doctor aws:", () => {
     assertMatch(of("leftovers").mend!, /tsmq reap/);
     const { lines } = await tsmq(["reap", url(), "-n", namespace!], { env: KEY });
     assertEquals(lines, [`{"removed":"queue ${QueueName}"}`, `{"removed":"topic ${Name}"}`]);
+  });
+
+  it("reports queues into which every queue of the account may move items, on a service that knows the attribute", async () => {
+    const namespace = fresh()[1]!;
+    const names = new Names(namespace);
+    const client = new SQSClient({
+      region: "us-east-1",
+      endpoint: server.endpoint,
+      credentials: { accessKeyId: "test", secretAccessKey: "test" },
+    });
+    const policies = { default: undefined, all: "allowAll", none: "denyAll", some: "byQueue" };
+    for (const [queue, redrivePermission] of Object.entries(policies)) {
+      const sourceQueueArns = queue === "some" ? ["arn:aws:sqs:us-east-1:000000000000:mine"] : undefined;
+      const Attributes = redrivePermission === undefined
+        ? undefined
+        : { RedriveAllowPolicy: JSON.stringify({ redrivePermission, sourceQueueArns }) };
+      await client.send(new CreateQueueCommand({ QueueName: names.queue(queue), Attributes }));
+    }
+    client.destroy();
+    const { of, code } = await diagnose(url(), ["-n", namespace], { env: KEY });
+    assertEquals([code, of("redrive").state], [0, "risk"]);
+    const open = `${names.queue("all")}, ${names.queue("default")}`;
+    const found = `2 of 4 queue(s) accept items from every queue of the account: ${open}`;
+    assertEquals(of("redrive").detail, found);
+    assertMatch(of("redrive").mend!, /RedriveAllowPolicy.*docs\/aws\.md/);
+    proxy.fault = ({ body }) =>
+      body.includes("RedriveAllowPolicy") ? { status: 400, name: "InvalidAttributeName" } : undefined;
+    const unknown = await diagnose(url(), ["-n", namespace], { env: KEY });
+    proxy.fault = () => undefined;
+    assertEquals(unknown.of("redrive").state, "ok");
+    assertMatch(unknown.of("redrive").detail, /cannot check/);
   });
 
   if (here === "deno") {

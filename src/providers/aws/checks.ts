@@ -34,12 +34,16 @@ import { textOf } from "../../internal/thrown.ts";
 import { type AwsClient, type HttpOptions, REPEATABLE } from "./client.ts";
 import { toBusError } from "./errors.ts";
 import { TOPIC_TAG } from "./topics.ts";
-import type { Names } from "./names.ts";
-import { type Arns, arnsOf } from "./arns.ts";
+import { type Names, ownedByBus } from "./names.ts";
+import { type Arns, arnsOf, nameOf } from "./arns.ts";
+import { queuesWith } from "./cleanup.ts";
+import { allowsRedrive } from "./redrive.ts";
 import { LEASE_TAG } from "./registry.ts";
 
 /** Milliseconds of the lease of the doctor's queue, after which any bus may delete it. */
 const LIFE = 60_000;
+/** The largest number of queues whose attributes the doctor reads. */
+const QUEUES = 100;
 
 /** An action that a bus needs, tried on the doctor's queue and topic. */
 type Action = readonly [name: string, attempt: (http: HttpOptions) => Promise<unknown>];
@@ -59,6 +63,7 @@ export async function* checkService(
     yield check;
   }
   if (refused === 0) yield { name: "permissions", state: "ok", detail: "every action of a bus is allowed" };
+  yield await checkRedrive(client, names);
   yield await checkLeftovers(leftovers);
 }
 
@@ -92,6 +97,25 @@ async function* checkActions(client: AwsClient, names: Names): AsyncGenerator<Ch
     }
   } finally {
     for (const [name, attempt] of scratch.cleaning) await perform(client, name, attempt).catch(() => {});
+  }
+}
+
+/** Checks whether every queue of the account may name a queue of the namespace as its dead-letter queue. */
+async function checkRedrive(client: AwsClient, names: Names): Promise<Check> {
+  const name = "redrive";
+  try {
+    const urls = await queuesWith(client, names.prefix);
+    const own = urls.filter((url) => names.ownsTopic(nameOf(url)) && !ownedByBus(nameOf(url)));
+    const some = own.slice(0, QUEUES);
+    const allow = await Promise.all(some.map((url) => allowsRedrive(client, url)));
+    const open = some.filter((_, index) => allow[index]).map(nameOf);
+    const of = own.length > QUEUES ? `the first ${QUEUES} of ${own.length}` : own.length;
+    const detail = `${open.length} of ${of} queue(s) accept items from every queue of the account`;
+    if (open.length === 0) return { name, state: "ok", detail };
+    const mend = 'set their RedriveAllowPolicy: "Dead-letter queues of SQS" in docs/aws.md';
+    return { name, state: "risk", detail: `${detail}: ${open.slice(0, 6).join(", ")}`, mend };
+  } catch (error) {
+    return { name, state: "ok", detail: `cannot check: ${textOf(error)}` };
   }
 }
 

@@ -11,7 +11,7 @@ import {
   SetQueueAttributesCommand,
 } from "@aws-sdk/client-sqs";
 import { type AwsClient, type CallOptions, REPEATABLE } from "./client.ts";
-import { refusesAttributes } from "./errors.ts";
+import { noQueue, refusesAttributes } from "./errors.ts";
 
 /** No queue may name this one as its dead-letter queue. */
 const DENY_ALL = { RedriveAllowPolicy: '{"redrivePermission":"denyAll"}' };
@@ -42,14 +42,29 @@ export async function createQueue(
  */
 export async function denyRedrive(client: AwsClient, QueueUrl: string): Promise<void> {
   const options = { repeatable: true, attempts: 1 };
-  const read = new GetQueueAttributesCommand({ QueueUrl, AttributeNames: ["RedriveAllowPolicy"] });
   const write = new SetQueueAttributesCommand({ QueueUrl, Attributes: DENY_ALL });
   try {
-    const doing = "read who may move items into a queue";
-    const { Attributes } = await client.call(doing, (http) => client.sqs.send(read, http), options);
-    if (Attributes?.RedriveAllowPolicy) return;
+    if (await readPolicy(client, QueueUrl, options)) return;
     await client.call("let no queue move items into a queue", (http) => client.sqs.send(write, http), options);
   } catch {
     // the queue can be used as before
   }
+}
+
+/** Returns true if every queue of the account may move items into this one, as it may by default. */
+export async function allowsRedrive(client: AwsClient, queueUrl: string): Promise<boolean> {
+  try {
+    const policy = await readPolicy(client, queueUrl, REPEATABLE);
+    return !policy || policy.includes('"allowAll"');
+  } catch (error) {
+    // another program has deleted it meanwhile
+    if (noQueue(error)) return false;
+    throw error;
+  }
+}
+
+async function readPolicy(client: AwsClient, QueueUrl: string, options: CallOptions): Promise<string | undefined> {
+  const command = new GetQueueAttributesCommand({ QueueUrl, AttributeNames: ["RedriveAllowPolicy"] });
+  const doing = "read who may move items into a queue";
+  return (await client.call(doing, (http) => client.sqs.send(command, http), options)).Attributes?.RedriveAllowPolicy;
 }
