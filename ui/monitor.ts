@@ -3,10 +3,11 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import { TextMap } from "../src/internal/text_map.ts";
 import { textOf } from "../src/internal/thrown.ts";
 import { pause } from "../src/internal/time.ts";
-import type { Action, Change, Frame, Job, Report, Row, TableName, Tables, Totals } from "./protocol.ts";
+import type { Action, Change, Frame, Job, LeftOut, Report, Row, TableName, Tables, Totals } from "./protocol.ts";
 import type { Send } from "./server.ts";
 import type { Snapshot, Source } from "./source.ts";
 
@@ -28,6 +29,8 @@ const SLOWEST = 60_000;
 const LINGER = 5_000;
 /** Milliseconds between two checks of the progress of a job. */
 const PROGRESS = 250;
+/** The largest number of bytes of a table. A message with all tables is smaller than what a slow viewer may leave unread. */
+const TABLE = 2_097_152;
 /** The number of queues in one sample whose new dead letters are reported with their cause. */
 const CAUSES = 3;
 
@@ -51,6 +54,7 @@ export class Monitor implements AsyncDisposable {
   readonly #work = new Set<Promise<void>>();
   #tables = new Map<TableName, TextMap<string>>(NAMES.map((name) => [name, new TextMap()]));
   #latest: Snapshot | undefined;
+  #shown = shown({ tables: EMPTY, unknown: [] });
   #history: Totals[] = [];
   #reports: Report[] = [];
   #reported = 0;
@@ -67,7 +71,6 @@ export class Monitor implements AsyncDisposable {
 
   /** Adds a viewer. Returns a function that removes it. */
   watch(send: Send): () => void {
-    const { tables, unknown } = this.#latest ?? { tables: EMPTY, unknown: [] };
     const { transport, namespace, interval } = this.#options;
     send(JSON.stringify(
       {
@@ -76,8 +79,7 @@ export class Monitor implements AsyncDisposable {
         namespace,
         interval,
         history: this.#history,
-        tables,
-        unknown,
+        ...this.#shown,
         reports: this.#reports,
         jobs: [...this.#jobs.values()],
       } satisfies Frame,
@@ -157,6 +159,7 @@ export class Monitor implements AsyncDisposable {
     const totals: Totals = { ...sum, ...this.#missing && this.#history.length > 0 && { gap: true } };
     if (this.#latest) await this.#reportDead(this.#latest.tables, tables);
     this.#latest = snapshot;
+    this.#shown = shown(snapshot);
     if (before) {
       this.#history = [...this.#history, totals].slice(-MOMENTS);
       this.#missing = false;
@@ -170,8 +173,9 @@ export class Monitor implements AsyncDisposable {
     this.#broadcast({
       type: "sample",
       totals,
-      changes: this.#changes(tables),
-      unknown: snapshot.unknown,
+      changes: this.#changes(this.#shown.tables),
+      leftOut: this.#shown.leftOut,
+      unknown: this.#shown.unknown,
       took: Math.round(took),
     });
     return { at, took, events };
@@ -248,6 +252,30 @@ export class Monitor implements AsyncDisposable {
 }
 
 const EMPTY: Tables = { queues: [], topics: [], groups: [], functions: [], buses: [] };
+
+/** Returns the part of a snapshot that viewers receive. */
+function shown({ tables: all, unknown }: Pick<Snapshot, "tables" | "unknown">) {
+  const tables: Tables = {
+    queues: fitting(all.queues),
+    topics: fitting(all.topics),
+    groups: fitting(all.groups),
+    functions: fitting(all.functions),
+    buses: fitting(all.buses),
+  };
+  const leftOut = Object.fromEntries(NAMES.map((name) => [name, all[name].length - tables[name].length])) as LeftOut;
+  return { tables, leftOut, unknown };
+}
+
+/** Returns as many rows as one table of a message may have. */
+function fitting<R extends Row>(rows: readonly R[]): R[] {
+  let left = TABLE;
+  return rows.filter((row) => {
+    const size = Buffer.byteLength(JSON.stringify(row)) + 1;
+    const fits = size <= left;
+    if (fits) left -= size;
+    return fits;
+  });
+}
 
 function sums({ queues }: Tables, events: number): Totals {
   const sum = (field: Exclude<keyof Totals, "time" | "events" | "gap">) =>

@@ -78,6 +78,9 @@ export interface Tables {
 /** The name of a table. */
 export type TableName = keyof Tables;
 
+/** The number of rows of each table that are left out, because the page could not receive them all. */
+export type LeftOut = Readonly<Record<TableName, number>>;
+
 /** The sums of one moment, for the charts. */
 export interface Totals {
   /** Seconds since 1970. */
@@ -132,6 +135,7 @@ export type Frame =
     readonly interval: number;
     readonly history: readonly Totals[];
     readonly tables: Tables;
+    readonly leftOut: LeftOut;
     /** The tables that the transport cannot list. */
     readonly unknown: readonly TableName[];
     readonly reports: readonly Report[];
@@ -141,6 +145,7 @@ export type Frame =
     readonly type: "sample";
     readonly totals: Totals;
     readonly changes: Partial<Record<TableName, Change>>;
+    readonly leftOut: LeftOut;
     /** The tables that the transport cannot list. */
     readonly unknown: readonly TableName[];
     /** Milliseconds that the sample took. */

@@ -109,11 +109,12 @@ export class Source {
       ...(listed ?? []).filter(({ pattern }) => pattern).flatMap(({ name, subscribers = 0 }): TopicRow[] => {
         // one of those that subscribe to everything is this dashboard
         const others = name === "*" ? subscribers - 1 : subscribers;
-        return others > 0 ? [{ id: `glob ${name}`, name, pattern: true, subscribers: others }] : [];
+        return others > 0 ? [{ id: `pattern ${name}`, name, pattern: true, subscribers: others }] : [];
       }),
       ...[...names.keys()].map((name): TopicRow => {
         const { rate, seen } = rates.get(name) ?? { rate: 0, seen: 0 };
-        return { id: name, name, rate, seen, subscribers: subscribers.has(name) ? subscribers.get(name) : listed && 0 };
+        const count = subscribers.has(name) ? subscribers.get(name) : listed && 0;
+        return { id: `topic ${name}`, name, rate, seen, subscribers: count };
       }),
     ];
   }

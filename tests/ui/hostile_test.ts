@@ -1,4 +1,5 @@
 /** The dashboard of a namespace in which a peer has put what nobody can read, or much of it: everything else is shown. */
+import { Buffer } from "node:buffer";
 import { assert, assertEquals } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Bus } from "../../mod.ts";
@@ -8,7 +9,7 @@ import { memory } from "../../src/providers/memory/provider.ts";
 import { type Dashboard, openDashboard } from "../../ui/mod.ts";
 import { Monitor } from "../../ui/monitor.ts";
 import type { Frame, Page } from "../../ui/protocol.ts";
-import { Source } from "../../ui/source.ts";
+import { type Snapshot, Source } from "../../ui/source.ts";
 import { until } from "../support/until.ts";
 
 const CAUSE = { name: "Error", message: "why" };
@@ -98,6 +99,47 @@ describe("the dashboard of a hostile peer's namespace", () => {
     monitor.watch((text) => frames.push(JSON.parse(text) as Frame))();
     const [hello] = frames as [Frame & { type: "hello" }];
     assertEquals(hello.reports.map(({ text }) => text.length), [1_001]);
+  });
+
+  it("sends as many rows of a large table as a viewer can receive, and the number of the others", async () => {
+    const queues = Array.from({ length: 20_000 }, (_, i) => ({ id: `${i}`, name: "\u20ac".repeat(1_000), waiting: 1 }));
+    class Large extends Source {
+      override async snapshot(): Promise<Snapshot> {
+        const found = await super.snapshot();
+        return { ...found, tables: { ...found.tables, queues } };
+      }
+    }
+    const frames: Frame[] = [];
+    const sizes: number[] = [];
+    const send = (text: string) => {
+      sizes.push(Buffer.byteLength(text));
+      frames.push(JSON.parse(text) as Frame);
+    };
+    const source = new Large(bus, undefined);
+    await using monitor = new Monitor(source, { transport: "", namespace: "global", interval: 50 });
+    monitor.watch(send);
+    await until("there is a sample", () => frames.some(({ type }) => type === "sample"));
+    monitor.watch(send);
+    const [sample] = frames.filter((frame) => frame.type === "sample");
+    const hello = frames.filter((frame) => frame.type === "hello").at(-1)!;
+    const rows = hello.tables.queues;
+    assertEquals(sample!.changes.queues!.set.length, rows.length);
+    for (const { leftOut } of [sample!, hello]) assertEquals(leftOut.queues, queues.length - rows.length);
+    assert(rows.length > 500 && Math.max(...sizes) < 3_000_000, `${rows.length} rows, ${Math.max(...sizes)} bytes`);
+    assertEquals(sample!.totals.waiting, queues.length);
+  });
+
+  it("shows a pattern beside the topics that are named like it", async () => {
+    const admin = await provider.admin!.open("global");
+    const names = ["x*", "glob x*", "pattern x*", "topic x*"];
+    const topics = names.flatMap((
+      name,
+    ) => [bus.subscribe(name, () => {}), bus.subscribe(name, () => {}, { pattern: true })]);
+    await Promise.all(topics.map(({ ready }) => ready));
+    const { tables } = await new Source(bus, admin).snapshot();
+    assertEquals(new Set(tables.topics.map(({ id }) => id)).size, 2 * names.length);
+    for (const topic of topics) await topic.unsubscribe();
+    await admin.close();
   });
 
   it("counts the events of a topic of a megabyte, and does not keep the topic", async () => {

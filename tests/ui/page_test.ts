@@ -196,19 +196,23 @@ describe("the dashboard's page", () => {
     assertEquals(faults, []);
   });
 
-  it("shows a table with a name that is not Unicode, and so not part of an address", async () => {
+  it("shows a table with a name that is not Unicode, and so not part of an address, and how many rows it lacks", async () => {
     const page = await open();
     const row = { waiting: 1, leased: 0, delayed: 0, dead: 1 };
     const queues = ["\ud800", "beside it"].map((name) => ({ id: name, name, ...row }));
     const groups = [{ id: "\ud800", target: "t", group: "\ud800", queue: "\ud800", lag: 1, leased: 0, dead: 1 }];
     const tables = { queues, groups, topics: [], functions: [], buses: [] };
-    const about = { transport: "", namespace: "shop", interval: 100, unknown: [] };
+    const leftOut = { queues: 1_234, groups: 0, topics: 0, functions: 0, buses: 0 };
+    const about = { transport: "", namespace: "shop", interval: 100, unknown: [], leftOut };
     const body = `data: ${JSON.stringify({ type: "hello", ...about, history: [], tables, reports: [], jobs: [] })}\n\n`;
     await page.route("**/live", (route) => route.fulfill({ contentType: "text/event-stream", body }));
     await page.reload();
     await page.getByRole("rowheader", { name: "beside it" }).waitFor();
+    const note = page.getByText("Rows that are not shown");
+    assertEquals(await note.innerText(), "Rows that are not shown, because the table is too large: 1,234");
     await page.goto(`${dashboard.url}#/groups`);
     await page.getByRole("rowheader").first().waitFor();
+    assertEquals(await note.count(), 0);
     await page.close();
     assertEquals(faults, []);
   });

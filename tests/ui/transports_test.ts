@@ -149,7 +149,7 @@ for (const [name, start] of Object.entries(WORLDS)) {
       await bus.subscribe("orders", () => {}).ready;
       await until("events are seen, and their rate", async () => {
         await bus.publish({ id: 1 }, "orders");
-        const { seen } = (viewer.tables.get("topics")?.get("orders") ?? {}) as { seen?: number };
+        const { seen } = (viewer.tables.get("topics")?.get("topic orders") ?? {}) as { seen?: number };
         return seen && viewer.frames.some((frame) => frame.type === "sample" && frame.totals.events > 0);
       });
       await until(

@@ -29,7 +29,9 @@ export const version = signal(0);
 /** Whether the server is connected. `undefined` until the first answer. */
 export const connected = signal<boolean | undefined>(undefined);
 /** The description of the transport. */
-export const about = signal<Pick<Hello, "transport" | "namespace" | "interval" | "unknown"> | undefined>(undefined);
+export const about = signal<Pick<Hello, "transport" | "namespace" | "interval" | "unknown" | "leftOut"> | undefined>(
+  undefined,
+);
 /** The totals over time. */
 export const history = signal<readonly Totals[]>([]);
 /** The reports, newest first. */
@@ -80,10 +82,10 @@ export function listen(): void {
 function apply(frame: Frame): void {
   switch (frame.type) {
     case "hello": {
-      const { transport, namespace, interval, unknown } = frame;
+      const { transport, namespace, interval, unknown, leftOut } = frame;
       connected.value = true;
       missing = true;
-      about.value = { transport, namespace, interval, unknown };
+      about.value = { transport, namespace, interval, unknown, leftOut };
       history.value = frame.history;
       reports.value = frame.reports;
       jobs.value = frame.jobs;
@@ -97,7 +99,7 @@ function apply(frame: Frame): void {
     case "sample":
       for (const [name, one] of Object.entries(frame.changes)) change(name as TableName, one);
       history.value = [...history.value, frame.totals].slice(-MOMENTS);
-      if (about.value) about.value = { ...about.value, unknown: frame.unknown };
+      if (about.value) about.value = { ...about.value, unknown: frame.unknown, leftOut: frame.leftOut };
       followQueue(frame.totals);
       version.value++;
       return;

@@ -161,9 +161,11 @@ function unknown(name: TableName): string | undefined {
 /** Shows a table. */
 export function View({ name }: { readonly name: TableName }): JSX.Element {
   void version.value;
+  const leftOut = about.value?.leftOut[name] ?? 0;
   return (
     <>
       <h2 class="hidden" tabIndex={-1}>{tables[name].title}</h2>
+      {leftOut > 0 && <p class="quiet">Rows that are not shown, because the table is too large: {count(leftOut)}</p>}
       {tables[name].table()}
     </>
   );
