@@ -1,11 +1,13 @@
 /** The parts of signatures: HMACs, encrypted texts, and the memories of received events and requests. */
 import { assert, assertEquals, assertFalse } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { stub } from "@std/testing/mock";
 import { createHmac } from "node:crypto";
 import { inspect } from "node:util";
 import { unwrap, wrap } from "../src/codec/envelope.ts";
 import { Cipher } from "../src/keys/cipher.ts";
 import { equal, Hmac } from "../src/keys/hmac.ts";
+import { TextMap } from "../src/internal/text_map.ts";
 import { Keyring } from "../src/keys/keyring.ts";
 import { SignedEnvelopes } from "../src/keys/signed_envelopes.ts";
 import { SeenEvents } from "../src/pubsub/seen_events.ts";
@@ -204,11 +206,21 @@ describe("SeenRequests", () => {
     assert(seen.add("old", 1, Date.now() + 1_000));
   });
 
-  it("refuses requests that were signed before those that it had to forget", () => {
+  it("refuses requests that were signed before those that it had to forget, and searches for old ones seldom", () => {
     const seen = new SeenRequests();
     const later = Date.now() + 3_600_000;
     const count = 2 ** 20 + 2 ** 14;
-    for (let i = 1; i <= count; i++) assert(seen.add(`${i}`, i, later));
+    const maps = Object.getPrototypeOf(TextMap.prototype) as TextMap<unknown>;
+    const loop = maps[Symbol.iterator];
+    let looked = 0;
+    {
+      using _ = stub(maps, Symbol.iterator, function (this: typeof maps) {
+        looked += this.size;
+        return loop.call(this);
+      });
+      for (let i = 1; i <= count; i++) assert(seen.add(`${i}`, i, later));
+    }
+    assert(looked > 0 && looked < 20 * count, `${looked} looks`); // with a search for each 16,384 of them, 66 times their number
     for (const i of [1, 100, 2 ** 14, 2 ** 14 + 1, count]) assertFalse(seen.add(`${i}`, i, later), `${i}`);
     assert(seen.add("new", count + 1, later));
   });

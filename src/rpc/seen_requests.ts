@@ -11,14 +11,17 @@ import { TextMap } from "../internal/text_map.ts";
  * refused.
  */
 const MAX = 2 ** 20;
-/** The number of new requests after which the requests that are too old are removed. */
+/** The smallest number of new requests after which the requests that are too old are removed. */
 const BATCH = 2 ** 14;
+/** The share by which the number of requests grows before the next search, so that the searches look at each only a few times. */
+const GROWTH = 1 / 4;
 
 /** The requests that a server must not run again. */
 export class SeenRequests {
   /** Request → the time after which it is refused because of its deadline, and the time of its signature. The oldest request is first. */
   #requests = new TextMap<{ readonly until: number; readonly signed: number }>();
-  #added = 0;
+  /** The number of requests beyond which those that are too old are removed. */
+  #most = BATCH;
   /** The latest signature of a forgotten request. */
   #forgotten = -Infinity;
 
@@ -29,7 +32,7 @@ export class SeenRequests {
   add(id: string, signed: number, until: number): boolean {
     if (signed <= this.#forgotten || this.#requests.has(id)) return false;
     this.#requests.set(id, { until, signed });
-    if (++this.#added % BATCH === 0) this.#clean();
+    if (this.#requests.size >= this.#most) this.#clean();
     return true;
   }
 
@@ -37,9 +40,11 @@ export class SeenRequests {
     const now = Date.now();
     for (const [id, { until }] of this.#requests) if (until < now) this.#requests.delete(id);
     for (const [id, { signed }] of this.#requests) {
-      if (this.#requests.size <= MAX) return;
+      if (this.#requests.size <= MAX) break;
       this.#forgotten = Math.max(this.#forgotten, signed);
       this.#requests.delete(id);
     }
+    const { size } = this.#requests;
+    this.#most = Math.min(size + Math.max(BATCH, size * GROWTH), MAX + BATCH);
   }
 }
