@@ -317,7 +317,7 @@ describe("The readers of the wire take linear time", () => {
         for (const name of names) posts.joins(name);
       },
       "large answers": async (names) => {
-        const answers = new LargeAnswers(core);
+        const answers = new LargeAnswers(core, new Sizes(1, 1));
         for (const name of names) await answers.admit(served(name), answer);
         answers.end();
       },

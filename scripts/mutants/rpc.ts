@@ -71,9 +71,23 @@ export const CALLS: readonly Mutant[] = [
   {
     subject: "large answers are sent though earlier ones are not confirmed",
     file: "src/rpc/large_answers.ts",
-    text: "if (caller.sentSize >= WINDOW) {",
-    fault: "if (caller.sentSize < 0) {",
+    text: "if (caller.sentSize >= WINDOW) break;",
+    fault: "",
     tests: "tests/bus/large_answers_test.ts",
+  },
+  {
+    subject: "large answers have no limit",
+    file: "src/rpc/large_answers.ts",
+    text: "if (!this.#held.accepts(inbox, SHARES.large))",
+    fault: "if (!this.#held)",
+    tests: "tests/bus/held_test.ts",
+  },
+  {
+    subject: "a large answer counts no more when it is confirmed while it is being sent",
+    file: "src/rpc/large_answers.ts",
+    text: "if (sent?.sending) {",
+    fault: "if (sent === null) {",
+    tests: "tests/bus/held_test.ts",
   },
   {
     subject: "a call runs for a caller that has died",

@@ -6,7 +6,7 @@ export const STREAMS: readonly Mutant[] = [
   {
     subject: "a generator runs ahead of its reader without a limit",
     file: "src/rpc/served_stream.ts",
-    text: "return ahead < MAX_AHEAD && this.#size < MAX_AHEAD_SIZE && this.#held.accepts(this.#inbox, ASKING);",
+    text: "return ahead < MAX_AHEAD && this.#size < MAX_AHEAD_SIZE && this.#held.accepts(this.#inbox, SHARES.asking);",
     fault: "return ahead < 100 * MAX_AHEAD;",
     tests: memory(/^streams: a generator runs a limited number/),
   },

@@ -27,13 +27,13 @@ import { Call } from "./call.ts";
 import { CalledStreams } from "./called_stream.ts";
 import { Directory } from "./directory.ts";
 import { argumentsOf, remoteError } from "./error_answer.ts";
-import { MAX_HELD, multiCall, type MultiCallParts } from "./multi_call.ts";
+import { multiCall, type MultiCallParts } from "./multi_call.ts";
 import { PendingCalls, RECOVERY } from "./pending_calls.ts";
 import type { Procedure, RpcResponse } from "./procedure.ts";
 import { Proofs } from "./proofs.ts";
 import { PymqCaller } from "./pymq.ts";
 import type { Server } from "./server.ts";
-import { Sizes } from "./sizes.ts";
+import { MAX_HELD, Sizes } from "./sizes.ts";
 import { type Answer, denial, outcomeForgotten, serverGone } from "./wire.ts";
 
 /** The options of one call. */

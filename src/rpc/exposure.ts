@@ -236,3 +236,10 @@ function optionsOf(target: string | undefined, options: unknown): ExposeOptions 
   const { concurrency = Infinity, authorize } = options as ExposeOptions;
   return { concurrency: check.count("concurrency", concurrency), authorize: check.callable("authorize", authorize) };
 }
+
+/** Returns the result of a served function as a stream, if it is one. */
+export function asStream(result: unknown): AsyncIterable<unknown> | undefined {
+  if (typeof result !== "object" || result === null) return undefined;
+  const values = result as AsyncIterable<unknown>;
+  return typeof values[Symbol.asyncIterator] === "function" ? values : undefined;
+}

@@ -1,6 +1,6 @@
 /**
- * The large answers of a server that their callers have not confirmed. Their size is limited for each caller, so that a slow caller loses
- * no answer. An answer that was lost on its way is sent again.
+ * The large answers of a server that their callers have not confirmed. Few are sent to a caller at once, so that a slow one loses no answer;
+ * the others wait. An answer that was lost on its way is sent again. All count as held for their callers.
  *
  * @module
  */
@@ -12,7 +12,8 @@ import type { ServedCall } from "./current_call.ts";
 import { errorAnswer } from "./error_answer.ts";
 import { MAX_SILENT } from "./open_streams.ts";
 import { RECOVERY } from "./pending_calls.ts";
-import type { Answer } from "./wire.ts";
+import { SHARES, sizeOf, type Sizes } from "./sizes.ts";
+import { type Answer, UNADDRESSED } from "./wire.ts";
 
 /** The smallest number of characters of the result of a large answer. */
 const LARGE = 64 * 1024;
@@ -20,11 +21,7 @@ const LARGE = 64 * 1024;
  * The largest number of unconfirmed characters that are sent to one caller: Redis disconnects a subscriber with 32 MB of unread messages.
  */
 const WINDOW = 8 * 1024 * 1024;
-/** The largest number of unconfirmed characters for all callers. Beyond it, an answer is sent once and not kept. */
-const MAX_SENT_TOTAL = 256 * 1024 * 1024;
-/** The largest number of characters that wait for one caller, and for all. */
-const MAX_WAITING = 256 * 1024 * 1024;
-const MAX_WAITING_TOTAL = 512 * 1024 * 1024;
+
 interface Waiting {
   readonly work: ServedCall;
   readonly size: number;
@@ -32,13 +29,21 @@ interface Waiting {
   readonly resolve: (send: boolean) => void;
 }
 
+interface Sent {
+  readonly size: number;
+  text?: string;
+  /** Whether the text is being sent. It counts until that ends. */
+  sending: boolean;
+  /** Whether the text is not needed any more when it has been sent. */
+  over: boolean;
+}
+
 /** The answers for one caller, by the ids of their calls. */
 interface Caller {
   readonly inbox: string;
-  readonly sent: TextMap<{ readonly size: number; text?: string }>;
+  readonly sent: TextMap<Sent>;
   sentSize: number;
   readonly waiting: TextMap<Waiting>;
-  waitingSize: number;
   /** The number of consecutive checks without a confirmation. */
   silent: number;
 }
@@ -46,16 +51,16 @@ interface Caller {
 /** The large answers of a server. */
 export class LargeAnswers {
   #core: Core;
+  #held: Sizes;
   #callers = new TextMap<Caller>();
   #byCall = new TextMap<Caller>();
-  #sentSize = 0;
-  #waitingSize = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
   #ended = false;
 
-  /** Creates an empty list of answers. */
-  constructor(core: Core) {
+  /** Creates an empty list of answers. `held` is what the server holds for its callers. */
+  constructor(core: Core, held: Sizes) {
     this.#core = core;
+    this.#held = held;
   }
 
   /** Returns whether an answer is large and its caller confirms such answers. */
@@ -64,32 +69,44 @@ export class LargeAnswers {
   }
 
   /**
-   * Waits until a large answer may be sent. Resolves with the answer, with an error in its place if too many answers wait, or with undefined
-   * if the caller does not need it any more, or everything has ended.
+   * Waits until a large answer may be sent. Resolves with the answer, or with undefined if the caller does not need it any more, or
+   * everything has ended. If too much is held for callers, an answer that would have to wait is replaced by an error, and another one is to
+   * be sent once, without a confirmation.
    */
   async admit(work: ServedCall, answer: Answer<string>): Promise<Answer<string> | undefined> {
     if (this.#ended) return undefined;
-    if (this.#sentSize > MAX_SENT_TOTAL) return answer;
     const { id, inbox } = work.request.call!;
-    const { length: size } = answer.result;
+    const { fn, result: json, mark, call = UNADDRESSED } = answer;
+    const waits = (this.#callers.get(inbox)?.sentSize ?? 0) >= WINDOW;
+    if (!this.#held.accepts(inbox, SHARES.large)) return waits ? this.#refusal(fn) : answer;
+    const size = sizeOf({ json, mark }) + JSON.stringify(call).length; // with the stack of an error
     const caller = this.#callers.get(inbox) ?? this.#add(inbox);
-    if (caller.sentSize >= WINDOW) {
-      if (caller.waitingSize > MAX_WAITING || this.#waitingSize > MAX_WAITING_TOTAL) return this.#refusal(answer.fn);
+    this.#byCall.set(id, caller);
+    this.#held.add(inbox, size);
+    if (waits) {
       const { promise, resolve } = Promise.withResolvers<boolean>();
-      this.#byCall.set(id, caller);
       caller.waiting.set(id, { work, size, resolve });
-      caller.waitingSize += size;
-      this.#waitingSize += size;
       if (!await promise) return undefined;
     } else this.#send(caller, id, size);
-    return { ...answer, call: { ...answer.call!, confirm: true } };
+    return { ...answer, call: { ...call, confirm: true } };
   }
 
-  /** Keeps the text of an answer that is sent, until it is confirmed. Returns false if the answer is not large. */
+  /** Keeps the text of an answer that is being sent, until it is `sent` and confirmed. Returns false if the answer was not admitted. */
   keep(id: string, text: string): boolean {
     const sent = this.#byCall.get(id)?.sent.get(id);
-    if (sent) sent.text = text;
-    return sent !== undefined;
+    if (!sent) return false;
+    sent.text = text;
+    return sent.sending = true;
+  }
+
+  /** Handles the end of sending an answer that is kept. If it was `refused`, it is not kept any more. */
+  sent(id: string, refused: boolean): void {
+    const caller = this.#byCall.get(id)!;
+    const sent = caller.sent.get(id)!;
+    sent.sending = false;
+    if (!sent.over && !refused) return;
+    this.#remove(caller, id);
+    this.#next(caller);
   }
 
   /** Returns the text of an answer that its caller has not confirmed. */
@@ -114,14 +131,7 @@ export class LargeAnswers {
   }
 
   #add(inbox: string): Caller {
-    const caller = {
-      inbox,
-      sent: new TextMap<{ size: number }>(),
-      sentSize: 0,
-      waiting: new TextMap<Waiting>(),
-      waitingSize: 0,
-      silent: 0,
-    };
+    const caller = { inbox, sent: new TextMap<Sent>(), sentSize: 0, waiting: new TextMap<Waiting>(), silent: 0 };
     this.#callers.set(inbox, caller);
     this.#timer ??= setInterval(() => this.#check(), STREAM_CHECK.every);
     return caller;
@@ -134,35 +144,30 @@ export class LargeAnswers {
   }
 
   #send(caller: Caller, id: string, size: number): void {
-    this.#byCall.set(id, caller);
-    caller.sent.set(id, { size });
+    caller.sent.set(id, { size, sending: false, over: false });
     caller.sentSize += size;
-    this.#sentSize += size;
   }
 
+  /** Removes an answer: now, or when it has been sent. */
   #remove(caller: Caller, id: string): void {
+    const [sent, waiting] = [caller.sent.get(id), caller.waiting.get(id)];
+    if (sent?.sending) {
+      sent.over = true;
+      return;
+    }
     this.#byCall.delete(id);
-    const { size } = caller.sent.get(id) ?? { size: 0 };
-    caller.sentSize -= size;
-    this.#sentSize -= size;
+    this.#held.add(caller.inbox, -(sent ?? waiting)!.size);
+    caller.sentSize -= sent?.size ?? 0;
     caller.sent.delete(id);
-    this.#unqueue(caller, id)?.resolve(false);
-  }
-
-  #unqueue(caller: Caller, id: string): Waiting | undefined {
-    const waiting = caller.waiting.get(id);
-    if (!waiting) return undefined;
     caller.waiting.delete(id);
-    caller.waitingSize -= waiting.size;
-    this.#waitingSize -= waiting.size;
-    return waiting;
+    waiting?.resolve(false);
   }
 
   /** Releases the answers that have waited longest, as far as there is room. Forgets the caller if it has no answers. */
   #next(caller: Caller): void {
-    for (const id of caller.waiting.keys()) {
+    for (const [id, { size, resolve }] of caller.waiting) {
       if (caller.sentSize >= WINDOW) break;
-      const { size, resolve } = this.#unqueue(caller, id)!;
+      caller.waiting.delete(id);
       this.#send(caller, id, size);
       resolve(true);
     }

@@ -12,13 +12,11 @@ import type { Call } from "./call.ts";
 import { type Directory, MAX_SERVERS } from "./directory.ts";
 import { type PendingCalls, RECOVERY } from "./pending_calls.ts";
 import type { PymqCaller } from "./pymq.ts";
-import type { Sizes } from "./sizes.ts";
+import { MAX_HELD, type Sizes } from "./sizes.ts";
 import { type Answer, denial, outcomeForgotten, serverGone } from "./wire.ts";
 
 /** Milliseconds that a multi-call waits after each answer for servers that are not registered. */
 const GRACE = 500;
-/** The number of bytes of the answers (`heldBytes`) from which a multi-call fails: of its own, and of those of all multi-calls of the bus. */
-export const MAX_HELD = [256 * 1024 * 1024, 512 * 1024 * 1024] as const;
 
 /** The parts of a bus that multi-calls use. */
 export interface MultiCallParts {
@@ -26,7 +24,7 @@ export interface MultiCallParts {
   readonly directory: Directory;
   readonly pending: PendingCalls;
   readonly pymq: PymqCaller;
-  /** The bytes of the answers that the running multi-calls have received. */
+  /** The bytes of the answers (`heldBytes`) that the running multi-calls have received. */
   readonly held: Sizes;
 }
 

@@ -11,7 +11,7 @@ import { backoff, pause, RETRY } from "../internal/time.ts";
 import type { ServedCall } from "./current_call.ts";
 import { errorAnswer } from "./error_answer.ts";
 import { type CheckedStream, MAX_SILENT, OpenStreams } from "./open_streams.ts";
-import type { Sizes } from "./sizes.ts";
+import { SHARES, sizeOf, type Sizes } from "./sizes.ts";
 import {
   malformed,
   MAX_AHEAD,
@@ -25,14 +25,14 @@ import { type Answer, openAnswer, streamAnswer } from "./wire.ts";
 
 /** The number of characters of the values in one message, unless one value is longer. */
 const MAX_BATCH = 16 * 1024;
-/** The share of what may be held for callers up to which streams ask for values. The values of those that have asked may take the rest. */
-const ASKING = 0.5;
+
+type Streams = OpenStreams<ServedStream>;
 
 /** The streams that a bus serves. */
 export class ServedStreams {
   #core: Core;
   #held: Sizes;
-  #streams: OpenStreams<ServedStream>;
+  #streams: Streams;
   #abandoned = false;
 
   /** Creates an empty list of streams. `held` is what the server holds for its callers. */
@@ -84,13 +84,6 @@ export class ServedStreams {
   }
 }
 
-/** Returns the result of a served function as a stream, if it is one. */
-export function asStream(result: unknown): AsyncIterable<unknown> | undefined {
-  if (typeof result !== "object" || result === null) return undefined;
-  const values = result as AsyncIterable<unknown>;
-  return typeof values[Symbol.asyncIterator] === "function" ? values : undefined;
-}
-
 /** Values that are sent together, until the caller has taken them. */
 interface Batch {
   readonly first: number;
@@ -109,7 +102,7 @@ class ServedStream implements CheckedStream {
   readonly #fn: string;
   readonly #id: string;
   readonly #inbox: string;
-  readonly #streams: OpenStreams<ServedStream>;
+  readonly #streams: Streams;
   readonly #iterator: AsyncIterator<unknown>;
   /** The values that are not in a batch yet. */
   #values: Written[] = [];
@@ -121,7 +114,9 @@ class ServedStream implements CheckedStream {
   /** The number of values, with the end, in all batches so far. */
   #batched = 0;
   #taken = 0;
-  /** The number of characters of all batches that the caller has not taken, and an estimate of those of the other values. */
+  /** The batch that is being posted. */
+  #sending: Batch | undefined;
+  /** The number of characters of all batches that the caller has not taken, of the end, and an estimate of those of the other values. */
   #size = 0;
   #posting: Promise<void> | undefined;
   /** Aborts when the stream is removed, and nothing more is sent. */
@@ -141,13 +136,7 @@ class ServedStream implements CheckedStream {
   /** The number of consecutive checks without a message from the caller. */
   #silent = 0;
 
-  constructor(
-    core: Core,
-    held: Sizes,
-    work: ServedCall,
-    values: AsyncIterable<unknown>,
-    streams: OpenStreams<ServedStream>,
-  ) {
+  constructor(core: Core, held: Sizes, work: ServedCall, values: AsyncIterable<unknown>, streams: Streams) {
     this.#core = core;
     this.#held = held;
     this.#work = work;
@@ -181,14 +170,16 @@ class ServedStream implements CheckedStream {
       const { done, value } = await this.#next();
       if (done || this.#returned) return;
       if (yields) await validate(yields, value, `a value of "${this.#fn}"`, "result");
-      if (!this.#held.accepts(this.#inbox)) {
-        throw new BusError("busy", `Cannot send values of "${this.#fn}": too many values and answers wait for callers`);
-      }
+      if (!this.#held.accepts(this.#inbox)) throw this.#busy();
       const written = this.#core.codec.write(value);
       this.#values.push(written);
       this.#grow(sizeOf(written));
       void this.#post();
     }
+  }
+
+  #busy(): BusError {
+    return new BusError("busy", `Cannot send values of "${this.#fn}": too many values and answers wait for callers`);
   }
 
   #grow(size: number): void {
@@ -210,7 +201,7 @@ class ServedStream implements CheckedStream {
 
   #hasCredit(): boolean {
     const ahead = this.#batched + this.#values.length - this.#taken;
-    return ahead < MAX_AHEAD && this.#size < MAX_AHEAD_SIZE && this.#held.accepts(this.#inbox, ASKING);
+    return ahead < MAX_AHEAD && this.#size < MAX_AHEAD_SIZE && this.#held.accepts(this.#inbox, SHARES.asking);
   }
 
   #endOf(error: unknown): StreamEnd {
@@ -222,9 +213,17 @@ class ServedStream implements CheckedStream {
   /** Sends the end after the values, and stops taking values. */
   #finish(end: StreamEnd): void {
     if (this.#removed.signal.aborted || this.#end !== undefined) return;
-    this.#end = JSON.stringify(end);
+    this.#setEnd(end);
     this.#return();
     void this.#post();
+  }
+
+  /** Sets the end. An error, which may have any size, is not held if too much is. */
+  #setEnd(end: StreamEnd): void {
+    const full = end.error && !this.#held.accepts(this.#inbox);
+    this.#end = JSON.stringify(full ? this.#endOf(this.#busy()) : end);
+    this.#complete = false;
+    this.#grow(this.#end.length);
   }
 
   /** Stops taking values. A generator that has not ended runs its `finally` blocks as soon as it reaches a `yield`. */
@@ -240,8 +239,8 @@ class ServedStream implements CheckedStream {
   end(): void {
     if (this.#removed.signal.aborted) return;
     this.#streams.delete(this.#id);
-    this.#held.add(this.#inbox, -this.#size);
     this.#removed.abort();
+    void Promise.resolve(this.#posting).then(() => this.#held.add(this.#inbox, -this.#size));
     this.#over.resolve();
     this.#return();
   }
@@ -265,6 +264,7 @@ class ServedStream implements CheckedStream {
       const batch = this.#batches.find(({ posted }) => !posted) ?? this.#nextBatch();
       if (!batch) break;
       batch.posted = true;
+      this.#sending = batch;
       try {
         if (await this.#core.post(this.#inbox, batch.text) !== false) {
           failures = 0;
@@ -276,6 +276,9 @@ class ServedStream implements CheckedStream {
           this.#refuse(batch, error);
           continue;
         }
+      } finally {
+        this.#sending = undefined;
+        this.#forgetTaken();
       }
       batch.posted = false; // a batch that arrives twice is ignored
       await pause(backoff(RETRY.send, ++failures), this.#removed.signal);
@@ -291,12 +294,12 @@ class ServedStream implements CheckedStream {
     }
     const values = this.#values.splice(0, count);
     const end = count === 0 && !this.#complete ? this.#end : undefined;
-    if (end !== undefined) [count, this.#complete] = [1, true];
+    if (end !== undefined) [count, size, this.#complete] = [1, end.length, true];
     if (count === 0) return undefined;
     const first = this.#batched;
     const text = writeValues(this.#id, first, values, end);
     // the caller counts like this too; a message can be much shorter than its values, because equal marks are written once
-    const batch = { first, count, size: end === undefined ? text.length : 0, text, posted: false };
+    const batch = { first, count, size: text.length, text, posted: false };
     this.#grow(batch.size - size);
     this.#batched += count;
     this.#batches.push(batch);
@@ -312,7 +315,8 @@ class ServedStream implements CheckedStream {
     this.#batches.splice(this.#batches.indexOf(batch));
     this.#batched = batch.first;
     this.#values = [];
-    [this.#end, this.#complete] = [JSON.stringify(this.#endOf(error)), false];
+    this.#grow(this.#batches.reduce((sum, { size }) => sum + size, -this.#size));
+    this.#setEnd(this.#endOf(error));
     this.#return();
   }
 
@@ -321,13 +325,18 @@ class ServedStream implements CheckedStream {
     if (taken < this.#taken || taken > this.#batched) return;
     this.#silent = 0;
     this.#taken = taken;
-    const kept = this.#batches.findIndex(({ first, count }) => first + count > taken);
-    for (const { size } of this.#batches.splice(0, kept < 0 ? this.#batches.length : kept)) this.#grow(-size);
+    this.#forgetTaken();
     if (received !== undefined && !this.#repeated) {
       this.#repeated = true; // at most once in a check, because one short message asks for many
       for (const batch of this.#batches) if (batch.first >= received) batch.posted = false;
       void this.#post();
     }
+  }
+
+  /** Forgets the batches that the caller has taken. One that is being posted counts until that ends. */
+  #forgetTaken(): void {
+    const kept = this.#batches.findIndex((batch) => batch === this.#sending || batch.first + batch.count > this.#taken);
+    for (const { size } of this.#batches.splice(0, kept < 0 ? this.#batches.length : kept)) this.#grow(-size);
     this.#resume?.();
   }
 
@@ -336,12 +345,6 @@ class ServedStream implements CheckedStream {
     this.#resume?.(); // there may be room for values again, because other callers have taken theirs
     if (!recovering && ++this.#silent > MAX_SILENT) return void this.abandon();
     if (!keepAlive || this.#posting) return;
-    const text = writeValues(this.#id, this.#batched, []);
-    this.#core.post(this.#inbox, text).catch(() => {}); // the next one may arrive
+    this.#core.post(this.#inbox, writeValues(this.#id, this.#batched, [])).catch(() => {}); // the next one may arrive
   }
-}
-
-/** Returns the largest number of characters of a value in a message. Each character of a mark is written as four. */
-function sizeOf({ json, mark }: Written): number {
-  return json.length + 1 + (mark === undefined ? 0 : 4 * (mark.length + 8));
 }

@@ -19,12 +19,13 @@ import { allowed, deniedAnswer } from "./authorization.ts";
 import { lateRequest } from "./clocks.ts";
 import { ServedCall, withoutArguments } from "./current_call.ts";
 import { argumentsOf, errorAnswer, forgottenAnswer } from "./error_answer.ts";
-import type { Exposure } from "./exposure.ts";
+import { asStream, type Exposure } from "./exposure.ts";
 import { LargeAnswers } from "./large_answers.ts";
 import { Load } from "./load.ts";
 import { SeenRequests } from "./seen_requests.ts";
 import { ServedCalls } from "./served_calls.ts";
-import { asStream, ServedStreams } from "./served_stream.ts";
+import { ServedStreams } from "./served_stream.ts";
+import { MAX_HELD, Sizes } from "./sizes.ts";
 import { Undelivered } from "./undelivered.ts";
 import { type Answer, readRequest, type Refusal, refusal, type Request, voidAnswer, writeAnswer } from "./wire.ts";
 
@@ -65,13 +66,13 @@ export class Server {
   #replies = new PendingWork();
   #abandoned = new AbortController();
 
-  /** Creates the server of a bus. `callerOf` returns the handler of this bus that waits for the call with an id, if any. */
-  constructor(core: Core, callerOf: (id: string) => Work | undefined) {
+  /** Creates the server of a bus. `callerOf` returns the handler of it that waits for a call, if any. `held` is what it holds for callers. */
+  constructor(core: Core, callerOf: (id: string) => Work | undefined, held: Sizes = new Sizes(...MAX_HELD)) {
     this.#core = core;
     this.#callerOf = callerOf;
-    this.#undelivered = new Undelivered(core);
-    this.streams = new ServedStreams(core, this.#undelivered.held);
-    this.#large = new LargeAnswers(core);
+    this.#undelivered = new Undelivered(core, held);
+    this.streams = new ServedStreams(core, held);
+    this.#large = new LargeAnswers(core, held);
   }
 
   /** The served functions. */
@@ -212,8 +213,7 @@ export class Server {
   }
 
   #refuse(request: Request, refused: Refusal): void {
-    const { call } = request;
-    if (call) this.#served.refuse(call.id, call.attempt ?? 0); // a call without attempts may come again and run
+    if (request.call) this.#served.refuse(request.call.id, request.call.attempt ?? 0); // a call without attempts may come again and run
     this.#reply(request, refused);
   }
 
@@ -276,8 +276,7 @@ export class Server {
   }
 
   /** Returns whether the inbox of the caller no longer exists, for example because the caller was killed. Callers of PyMQ have no inbox. */
-  async #callerLeft({ request, server }: ServedCall): Promise<boolean> {
-    const { fn, call } = request;
+  async #callerLeft({ request: { fn, call }, server }: ServedCall): Promise<boolean> {
     if (!call || this.#core.recovering(LONG_WAIT)) return false;
     const running = refusal(fn, { id: call.id, server, refused: "running" });
     return await this.#core.post(call.inbox, writeAnswer(running)).catch(() => undefined) === false;
@@ -338,13 +337,13 @@ export class Server {
     const { fn } = request;
     const text = writeAnswer(answer);
     const { id, server, refused } = answer.call!;
-    if (!refused && !this.#large.keep(id, text)) this.#served.keep(id, text);
-    const error = await this.#undelivered.send(request, text, refused !== undefined);
+    const large = !refused && this.#large.keep(id, text);
+    if (!refused && !large) this.#served.keep(id, text);
+    const error = await this.#undelivered.send(request, text, refused !== undefined, large);
+    if (large) this.#large.sent(id, error !== undefined);
     if (error === undefined) return;
     this.#core.report(error, fn);
-    if (refusedBefore || refused) return;
-    this.#large.confirm(id);
-    // the error of a function may be too large too
+    if (refusedBefore || refused) return; // the error of a function may be too large too
     await this.#answer(request, { ...errorAnswer(fn, error, this.#core.exposeErrors), call: { id, server } }, true);
   }
 }

@@ -5,7 +5,17 @@
  *
  * @module
  */
+import type { Written } from "../codec/codec.ts";
 import { TextMap } from "../internal/text_map.ts";
+
+/** The largest number of characters, or bytes, that are held for one caller or one multi-call, and for all of them. */
+export const MAX_HELD = [256 * 1024 * 1024, 512 * 1024 * 1024] as const;
+
+/**
+ * The shares of what a server may hold for its callers up to which large answers wait and are kept, and up to which streams ask for values.
+ * They leave room: large answers that nobody confirms do not stop streams, and streams that nobody reads do not stop other answers.
+ */
+export const SHARES = { large: 0.75, asking: 0.875 } as const;
 
 /** Counts the held characters, by caller. */
 export class Sizes {
@@ -35,4 +45,9 @@ export class Sizes {
     else this.#sizes.delete(caller);
     this.#total += size;
   }
+}
+
+/** Returns the largest number of characters of a value in a message. Each character of a mark is written as four. */
+export function sizeOf({ json, mark }: Written): number {
+  return json.length + 1 + (mark === undefined ? 0 : 4 * (mark.length + 8));
 }

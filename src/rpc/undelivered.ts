@@ -7,7 +7,7 @@ import type { Core } from "../core.ts";
 import { BusError, ClosedError, isInterruption } from "../errors.ts";
 import { backoff, CLOCK_SKEW, pause, RETRY } from "../internal/time.ts";
 import { answerPymq } from "./pymq.ts";
-import { Sizes } from "./sizes.ts";
+import { sizeOf, Sizes } from "./sizes.ts";
 import type { Answer, Request } from "./wire.ts";
 
 /** Milliseconds for which an answer is retried while its caller is not connected. A caller that reconnects later sends its request again. */
@@ -16,9 +16,6 @@ const AWAY = 10_000;
 const MAX_RETRY = 600_000;
 /** The number of characters that are counted for each answer in addition to its text. */
 const EACH = 1_024;
-/** The largest number of characters that are held for one caller, and for all. Many calls that end at once may have large answers. */
-const MAX_HELD = 256 * 1024 * 1024;
-const MAX_HELD_TOTAL = 512 * 1024 * 1024;
 /** The caller as which all callers of PyMQ count. It is no address. */
 const PYMQ = "";
 /** The largest number of characters that are retried for one caller, and for all. A caller sends its request again for further answers. */
@@ -27,18 +24,18 @@ const MAX_RETRIED_TOTAL = 256 * 1024 * 1024;
 
 /** Sends the answers of a server. */
 export class Undelivered {
-  /** The characters that the server holds for its callers: answers on their way, and values of streams. */
-  readonly held: Sizes = new Sizes(MAX_HELD, MAX_HELD_TOTAL);
   #core: Core;
+  #held: Sizes;
   #retried = new Sizes(MAX_RETRIED, MAX_RETRIED_TOTAL);
   /** The number of answers that were not sent, because too much is on its way to their callers. */
   #unsent = 0;
   #sending = 0;
   #stopped = false;
 
-  /** Creates the sender of a server's answers. */
-  constructor(core: Core) {
+  /** Creates the sender of a server's answers. `held` is what the server holds for its callers. */
+  constructor(core: Core, held: Sizes) {
     this.#core = core;
+    this.#held = held;
   }
 
   /** Stops retrying answers. */
@@ -58,10 +55,11 @@ export class Undelivered {
 
   /**
    * Posts an answer or a refusal. Retries until the deadline of the call while the transport is unreachable, and retries an answer also
-   * while the caller is not connected. Resolves with the error if the transport refuses the message.
+   * while the caller is not connected. Resolves with the error if the transport refuses the message. A text that is `counted` counts as held
+   * already.
    */
-  async send(request: Request, text: string, refusal: boolean): Promise<unknown> {
-    if (!this.#begin(request, text.length)) return;
+  async send(request: Request, text: string, refusal: boolean, counted = false): Promise<unknown> {
+    if (!counted && !this.#begin(request, text.length)) return;
     const { channel } = request;
     const { inbox, deadline } = request.call!;
     // a caller that posted its request, and receives no refusal, posts it again; it does not publish it again
@@ -88,26 +86,26 @@ export class Undelivered {
       }
     } finally {
       if (retried) this.#retried.add(inbox, -text.length - EACH);
-      this.#end(request, text.length);
+      if (!counted) this.#end(request, text.length);
     }
   }
 
   /** Puts the answer of a call of PyMQ into its caller's queue. All callers of PyMQ count as one. */
   async answerPymq(request: Request, answer: Answer<string>): Promise<void> {
-    const { length } = answer.result;
-    if (!this.#begin(request, length)) return;
+    const size = sizeOf({ json: answer.result, mark: answer.mark });
+    if (!this.#begin(request, size)) return;
     try {
       await answerPymq(request, answer, this.#core);
     } finally {
-      this.#end(request, length);
+      this.#end(request, size);
     }
   }
 
   /** Counts an answer that is about to be sent. Returns false if it must not be sent, because too much is held for its caller. */
   #begin({ fn, call }: Request, size: number): boolean {
     const caller = call?.inbox ?? PYMQ;
-    if (this.held.accepts(caller)) {
-      this.held.add(caller, size + EACH);
+    if (this.#held.accepts(caller)) {
+      this.#held.add(caller, size + EACH);
       this.#sending++;
       return true;
     }
@@ -118,7 +116,7 @@ export class Undelivered {
   }
 
   #end({ call }: Request, size: number): void {
-    this.held.add(call?.inbox ?? PYMQ, -size - EACH);
+    this.#held.add(call?.inbox ?? PYMQ, -size - EACH);
     if (--this.#sending === 0) this.#unsent = 0;
   }
 }

@@ -8,6 +8,7 @@ import { STREAM_CHECK } from "../../src/internal/time.ts";
 import type { Sender } from "../../src/provider/provider.ts";
 import type { ServedCall } from "../../src/rpc/current_call.ts";
 import { LargeAnswers } from "../../src/rpc/large_answers.ts";
+import { MAX_HELD, Sizes } from "../../src/rpc/sizes.ts";
 import type { Answer } from "../../src/rpc/wire.ts";
 import { pause, until } from "../support/until.ts";
 import { fresh, onEach } from "./grounds.ts";
@@ -18,7 +19,7 @@ const MI = 2 ** 20;
 function open() {
   const connection = { recovering: false };
   const core = { exposeErrors: false, recovering: () => connection.recovering };
-  const answers = new LargeAnswers(core as unknown as Core);
+  const answers = new LargeAnswers(core as unknown as Core, new Sizes(...MAX_HELD));
   const admitted: string[] = [];
   const unconfirmed: string[] = [];
   const refused: unknown[] = [];
@@ -41,7 +42,7 @@ function open() {
     void answers.admit(work, answer).then((sent) => {
       if (sent?.isError) refused.push(JSON.parse(sent.result));
       else if (sent) (sent.call?.confirm ? admitted : unconfirmed).push(id);
-      if (sent && !sent.isError) answers.keep(id, `answer ${id}`);
+      if (sent && !sent.isError && answers.keep(id, `answer ${id}`)) answers.sent(id, false);
     });
     return call;
   };
@@ -113,10 +114,10 @@ describe("LargeAnswers", () => {
     assertEquals([admitted, answers.text("late")], [[], undefined]);
   });
 
-  it("refuses answers beyond 256 Mi waiting characters, with an error that says what to do", async () => {
+  it("refuses answers that would wait beyond 192 Mi characters, with an error that says what to do", async () => {
     const { answers, admitted, refused, admit } = open();
     const huge = "x".repeat(64 * MI);
-    for (let i = 0; i < 7; i++) admit(String(i), huge);
+    for (let i = 0; i < 4; i++) admit(String(i), huge);
     await pause(0);
     assertEquals(admitted, ["0"]);
     assertEquals(refused, [[
@@ -127,17 +128,17 @@ describe("LargeAnswers", () => {
     assertEquals(admitted, ["0"]);
   });
 
-  it("keeps at most 256 Mi characters for all callers, and sends further answers without confirmation", async () => {
+  it("keeps about 384 Mi characters for all callers, and sends further answers without confirmation", async () => {
     const { answers, admitted, unconfirmed, admit } = open();
     const huge = "x".repeat(64 * MI);
-    for (let i = 0; i < 7; i++) admit(String(i), huge, { late: false, inbox: `caller ${i}` });
+    for (let i = 0; i < 8; i++) admit(String(i), huge, { late: false, inbox: `caller ${i}` });
     await pause(0);
-    assertEquals([admitted, unconfirmed], [["0", "1", "2", "3", "4"], ["5", "6"]]);
+    assertEquals([admitted, unconfirmed], [["0", "1", "2", "3", "4", "5"], ["6", "7"]]);
     answers.confirm("0");
     answers.confirm("1");
-    admit("7", huge);
+    admit("8", huge);
     await pause(0);
-    assertEquals(admitted.at(-1), "7");
+    assertEquals(admitted.at(-1), "8");
     answers.end();
   });
 });

@@ -9,7 +9,7 @@ import type { Core } from "../../src/core.ts";
 import { STREAM_CHECK } from "../../src/internal/time.ts";
 import type { ServedCall } from "../../src/rpc/current_call.ts";
 import { ServedStreams } from "../../src/rpc/served_stream.ts";
-import { Sizes } from "../../src/rpc/sizes.ts";
+import { MAX_HELD, Sizes } from "../../src/rpc/sizes.ts";
 import { Undelivered } from "../../src/rpc/undelivered.ts";
 import type { Answer, Request } from "../../src/rpc/wire.ts";
 import { pause, until } from "../support/until.ts";
@@ -25,7 +25,7 @@ describe("Undelivered", () => {
       },
       report: (error: Error) => reports.push(error.message),
     } as unknown as Core;
-    const undelivered = new Undelivered(core);
+    const undelivered = new Undelivered(core, new Sizes(...MAX_HELD));
     const huge = "x".repeat(128 * 2 ** 20);
     for (let i = 0; i < 12; i++) {
       const call = { id: String(i), inbox: `inbox ${i}`, deadline: Infinity };
@@ -41,7 +41,7 @@ describe("Undelivered", () => {
     const reports: unknown[] = [];
     const replies = { put: () => new Promise(() => void put++) };
     const core = { sender: { replies }, report: (error: Error) => reports.push(error.message) };
-    const undelivered = new Undelivered(core as unknown as Core);
+    const undelivered = new Undelivered(core as unknown as Core, new Sizes(...MAX_HELD));
     const answer: Answer<string> = { fn: "fn", isError: false, resultType: "str", result: "x".repeat(64 * 2 ** 20) };
     for (let i = 0; i < 12; i++) {
       const request: Request = { fn: "fn", channel: `__rpc_${crypto.randomUUID()}`, args: [], kwargs: {} };
@@ -49,6 +49,19 @@ describe("Undelivered", () => {
     }
     assertEquals(put, 4);
     assertEquals(reports, ['Cannot answer calls of "fn": their caller does not read its answers']);
+  });
+
+  it("counts the types in answers of PyMQ, which are written with four characters for each", () => {
+    let put = 0;
+    const replies = { put: () => new Promise(() => void put++) };
+    const core = { sender: { replies }, report: () => {} };
+    const undelivered = new Undelivered(core as unknown as Core, new Sizes(1_000_000, 2_000_000));
+    const answer = { fn: "fn", isError: false, resultType: "list", result: "[]", mark: "x".repeat(250_000) };
+    for (let i = 0; i < 3; i++) {
+      const request: Request = { fn: "fn", channel: `__rpc_${crypto.randomUUID()}`, args: [], kwargs: {} };
+      void undelivered.answerPymq(request, answer);
+    }
+    assertEquals(put, 1);
   });
 });
 
@@ -82,7 +95,7 @@ describe("the streams of callers that take no values", () => {
     return { streams, open, all, posted, asked: () => asked };
   }
 
-  it("are asked for no more of them beyond a half of the limit, and for more when some are taken", async () => {
+  it("are asked for no more of them beyond seven eighths of the limit, and for more when some are taken", async () => {
     const { every } = STREAM_CHECK;
     STREAM_CHECK.every = 1;
     const { streams, open, all, asked } = serve();
@@ -93,7 +106,7 @@ describe("the streams of callers that take no values", () => {
       }
       await pause(0);
       const first = asked();
-      assertEquals(first, 10); // of caller "a" 5, and 5 of "b"
+      assertEquals(first, 17); // of caller "a" 9, and 8 of "b"
       streams.handleCredit(["0", 5]);
       await until("others are asked", () => asked() > first);
     } finally {
