@@ -65,6 +65,8 @@ export class ItemSender {
   #closed: unknown;
   /** Queue → the function that ends the wait for room in it. */
   #endWait = new TextMap<() => void>();
+  /** The queues whose waiting buses are woken at the end of this turn: once for all items of the turn. */
+  #toWake = new TextMap<true>();
 
   /** Creates the sender of a bus. */
   constructor(namespace: Namespace, { messageSize, capacity }: Settings, context: ItemSenderContext) {
@@ -182,7 +184,7 @@ export class ItemSender {
 
   /** Puts an item that may be taken after `delay`. It is stored even if the queue is full. */
   #putLater(queue: string, body: string, delay: number): void {
-    const { delayed, names, queues, waiting } = this.#namespace;
+    const { delayed, names, queues } = this.#namespace;
     const item: NewItem = { body };
     const message = this.#message(queue, item, LINK_MESSAGE, `put into ${names.title(queue)}`);
     try {
@@ -192,13 +194,13 @@ export class ItemSender {
       this.#removeFile(queue, item);
       throw error;
     }
-    waiting.wake(queue);
+    this.#wake(queue);
     if (delay < SOON) this.#context.overflowed();
   }
 
   /** Tries once to put an item into the kernel's queue or into the overflow. Returns false if the queue is full. */
   #try(queue: string, item: PendingItem): boolean {
-    const { directories, names, overflow, posix, queues, waiting } = this.#namespace;
+    const { directories, names, overflow, posix, queues } = this.#namespace;
     const doing = `put into ${names.title(queue)}`;
     const files = hasFiles(directories, queue);
     const pages = files ? overflow.pages(queue) : [];
@@ -210,7 +212,7 @@ export class ItemSender {
         const message = this.#message(queue, item, open.size, doing);
         const result = posix.send(open.descriptor, message, message.length);
         if (result === 0) {
-          if (open.fresh) waiting.wake(queue); // the buses that wait for its items have not opened it yet
+          if (open.fresh) this.#wake(queue); // the buses that wait for its items have not opened it yet
           open.fresh = false;
           return true;
         }
@@ -225,9 +227,20 @@ export class ItemSender {
       this.#removeFile(queue, item);
       throw error;
     }
-    waiting.wake(queue);
+    this.#wake(queue);
     if (pages.length === 0) this.#context.overflowed();
     return true;
+  }
+
+  /** Wakes the buses that wait for items of a queue, at the end of this turn. */
+  #wake(queue: string): void {
+    if (this.#toWake.size === 0) {
+      queueMicrotask(() => {
+        for (const queue of this.#toWake.keys()) this.#namespace.waiting.wake(queue);
+        this.#toWake.clear();
+      });
+    }
+    this.#toWake.set(queue, true);
   }
 
   /** Returns the message of an item, which is at most `size` bytes long. A larger item is written into a file. */
