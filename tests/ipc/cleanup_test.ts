@@ -139,7 +139,7 @@ describe("a bus that closes on a busy machine", () => {
     using bus = await HandmadeBus.open(namespace);
     const { names, subscriptions, waiting } = bus.internals;
     for (let i = 0; i < 20; i++) subscriptions.subscribe(`topic-${i}`, bus.busName);
-    for (let i = 0; i < 20; i++) waiting.add(names.queue(`queue-${i}`), bus.busName);
+    for (let i = 0; i < 200; i++) waiting.add(names.queue(`queue-${i}`), bus.busName);
     {
       let time = 0;
       using _ = stub(performance, "now", () => time += 1_000);

@@ -33,6 +33,7 @@ const INTERVAL = 2_000;
  * wait for the removal of its directory, so that comes before the names of the bus, which members of a group can hide among others.
  */
 export function removeBus(namespace: Namespace, bus: string): void {
+  namespace.waiting.removeIdle(bus, 0); // it may have waited for items of any number of queues
   briefly(
     function* () {
       yield* removeDirectories(namespace, yield* removeQueues(namespace, [bus]));

@@ -58,10 +58,10 @@ export class Waiting {
     if (made < 0 && made !== -Errno.EEXIST) this.#registered.delete(queue); // without room for the entry, it polls
   }
 
-  /** Removes a bus from the queues for which it has not waited for a while. */
-  removeIdle(bus: string): void {
+  /** Removes a bus from the queues for which it has not waited for `ms`. */
+  removeIdle(bus: string, ms = LINGER): void {
     for (const [queue, used] of this.#registered) {
-      if (performance.now() - used > LINGER) this.#remove(queue, bus);
+      if (performance.now() - used >= ms) this.#remove(queue, bus);
     }
   }
 
