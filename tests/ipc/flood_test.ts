@@ -1,7 +1,7 @@
 /** Members of a group, who create many names in the directories of the namespace that they share with a user. */
 // run: kernel-queues
 import { assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
-import { describe, it } from "@std/testing/bdd";
+import { afterAll, describe, it } from "@std/testing/bdd";
 import { mkdirSync, rmSync } from "node:fs";
 import { Bus } from "../../src/bus.ts";
 import { BusError } from "../../src/errors.ts";
@@ -18,11 +18,11 @@ import { ipc } from "../../src/providers/ipc/provider.ts";
 import { Refill } from "../../src/providers/ipc/refill.ts";
 import { skip } from "../support/skip.ts";
 import { pause, until } from "../support/until.ts";
-import { calls, fresh, noOtherUser, runAs } from "./ground.ts";
+import { calls, fresh } from "./ground.ts";
+import { Intruder, noIntruder } from "./intruders.ts";
 
-const INTRUDER = new URL("intruder.ts", import.meta.url);
-/** The group that the user of this test shares with a user of this run alone, of the same id. */
-const GROUP = 40_000 + Math.floor(Math.random() * 20_000);
+const intruder = new Intruder();
+const GROUP = intruder.group;
 const TOPIC = "subscribers/topic";
 /** The number of names that a member creates. Without a limit, each costs several system calls. */
 const NAMES = 3_000;
@@ -87,17 +87,16 @@ interface Flooded {
 }
 
 describe("many names that a member of a group has created", () => {
-  const missing = noOtherUser(INTRUDER);
+  afterAll(() => intruder.end());
   const each = (title: string, act: (flooded: Flooded) => Promise<void>) => {
-    if (missing) return skip(title, missing);
+    if (noIntruder) return skip(title, noIntruder);
     it(title, async () => {
       const name = fresh();
       let asked = 0;
       const ours = await Namespace.open(ipc({ group: GROUP }).options as Settings, name, () => void asked++);
       ours.directories.make("loops");
       const intrude = async (what: string, ...args: (string | number)[]) => {
-        const { output } = await runAs(GROUP, INTRUDER, name, String(GROUP), what, ...args.map(String));
-        assertMatch(output, /^done$/m);
+        await intruder.act(name, what, ...args);
         await pause(50); // names that have just changed are listed again
       };
       try {

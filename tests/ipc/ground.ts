@@ -13,7 +13,7 @@ import { loadPosix, type Posix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
 import { Child, makeDir, removeDir } from "../support/child.ts";
-import { here } from "../support/peer.ts";
+import { here, Peer } from "../support/peer.ts";
 import { homeOf, runtimeForAll } from "./homes.ts";
 
 /** A new namespace. */
@@ -201,6 +201,11 @@ export function runAs(user: User, file: URL, ...args: string[]): Promise<Ran> {
   return run([], user, file, args);
 }
 
+/** Starts a file as another user, as a peer. */
+export function startAs<Said>(user: User, file: URL, ...args: string[]): Peer<Said> {
+  return Peer.of<Said>(start([], user, file, args));
+}
+
 /** Limits for the queues of one IPC namespace. */
 export type KernelLimits = Partial<Record<"queues_max" | "msg_max" | "msgsize_max", number>>;
 
@@ -264,14 +269,18 @@ interface Ran {
 const HEAP = "--max-old-space-size=128";
 
 async function run(before: readonly string[], user: User, file: URL, args: readonly string[]): Promise<Ran> {
+  const child = start(before, user, file, args);
+  const { code } = await child.wait(170_000);
+  return { code, output: child.output };
+}
+
+function start(before: readonly string[], user: User, file: URL, args: readonly string[]): Child {
   const flags = here === "deno" ? ["run", "-A", "--no-check", "--no-lock"] : ["run"];
   const home = homeOf(typeof user === "number" ? user : user.user);
   // in Deno, memory that grows with a queue ends the process
   const env = { ...process.env, HOME: home, DENO_DIR: `${home}/deno`, XDG_CACHE_HOME: home, DENO_V8_FLAGS: HEAP };
   const command = [...before, ...become(user), runtimeForAll(), ...flags, fileURLToPath(file), ...args];
-  const child = new Child(command[0]!, command.slice(1), { env });
-  const { code } = await child.wait(170_000);
-  return { code, output: child.output };
+  return new Child(command[0]!, command.slice(1), { env });
 }
 
 /** Returns the reason why a small directory in memory cannot be mounted here, or undefined if it can. */

@@ -1,7 +1,7 @@
 /** Members of a group, who use the namespace that they share with a user to reach that user's other namespaces. */
 // run: kernel-queues
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { describe, it } from "@std/testing/bdd";
+import { afterAll, describe, it } from "@std/testing/bdd";
 import { execFileSync } from "node:child_process";
 import { mkdirSync, rmSync } from "node:fs";
 import { Bus } from "../../src/bus.ts";
@@ -17,20 +17,15 @@ import { Refill } from "../../src/providers/ipc/refill.ts";
 import { finish, walk } from "../../src/providers/ipc/walk.ts";
 import { WorkerThread } from "../../src/providers/ipc/worker_thread.ts";
 import { skip } from "../support/skip.ts";
-import { calls, fresh, HandmadeBus, left, noOtherUser, runAs } from "./ground.ts";
+import { calls, fresh, HandmadeBus, left } from "./ground.ts";
+import { Intruder, noIntruder } from "./intruders.ts";
 
-const INTRUDER = new URL("intruder.ts", import.meta.url);
-/** The group that the user of this test shares with a user of this run alone, of the same id. */
-const GROUP = 40_000 + Math.floor(Math.random() * 20_000);
+const intruder = new Intruder();
+const GROUP = intruder.group;
 const SMALL = [{ messages: 2, size: 128 }];
 
 function open(name: string, group?: number): Promise<Namespace> {
   return Namespace.open(ipc({ group }).options as Settings, name, () => {});
-}
-
-async function intrude(namespace: string, what: string, ...args: string[]): Promise<void> {
-  const { output } = await runAs(GROUP, INTRUDER, namespace, String(GROUP), what, ...args);
-  assertMatch(output, /^done$/m);
 }
 
 async function clear(namespaces: readonly string[], queues: readonly string[]): Promise<void> {
@@ -54,6 +49,7 @@ function denied(act: () => Promise<unknown>, message = /its mode or group is not
 }
 
 describe("a member of a group", () => {
+  afterAll(() => intruder.end());
   const cases: Record<string, () => Promise<void>> = {
     async "puts nothing into queues that are not of the namespace"() {
       const { shared, secret, queue } = pair();
@@ -64,7 +60,7 @@ describe("a member of a group", () => {
       const own = ours.names.queue("own");
       const { descriptor } = ours.queues.hold(ours.queues.use(own, SMALL)!);
       try {
-        await intrude(shared, "overflow", own, ...targets);
+        await intruder.act(shared, "overflow", own, ...targets);
         const self = ours.names.newBus(ours.processes.self, 0);
         const leases = new Leases(ours, self);
         const faults: unknown[] = [];
@@ -85,7 +81,7 @@ describe("a member of a group", () => {
         await using theirs = await Bus.open(ipc(), { namespace: secret });
         try {
           await theirs.queue("jobs").put("private");
-          await intrude(shared, "bind", "topic", "secret_jobs");
+          await intruder.act(shared, "bind", "topic", "secret_jobs");
           await denied(() => ours.publish("event", "topic"));
           assertEquals(await theirs.queue("jobs").qsize(), 1);
           (await loadPosix()).unlinkQueue(queue);
@@ -107,7 +103,7 @@ describe("a member of a group", () => {
         const since = async () => (await admin.buses!())!.map(({ since }) => typeof since);
         assertEquals(await since(), ["number"]);
         const [name] = (await admin.inboxes!())!;
-        await intrude(shared, "replace", `loops/${name}/${THREAD}`, "0", String(2 ** 44 * 1_000));
+        await intruder.act(shared, "replace", `loops/${name}/${THREAD}`, "0", String(2 ** 44 * 1_000));
         assertEquals(await since(), ["undefined"]);
         await admin.close();
       }
@@ -120,7 +116,7 @@ describe("a member of a group", () => {
       ours.directories.make("loops");
       ours.directories.make("subscribers");
       try {
-        await intrude(shared, "dig", "1500");
+        await intruder.act(shared, "dig", "1500");
         await using bus = await Bus.open(ipc(), { namespace: fresh() });
         assertEquals(await bus.publish("event", "topic"), 0);
         assertEquals(calls(ours.posix, ["openDirectory"], () => ours.deadBuses()) < 100, true);
@@ -130,16 +126,15 @@ describe("a member of a group", () => {
       }
     },
   };
-  const missing = noOtherUser(INTRUDER);
   for (const [name, act] of Object.entries(cases)) {
-    if (missing) skip(name, missing);
+    if (noIntruder) skip(name, noIntruder);
     else it(name, act);
   }
 });
 
 describe("two namespaces of a user, one of them shared with a group, whose queues have ambiguous names", () => {
-  const missing = noOtherUser(INTRUDER);
-  const each = (name: string, act: () => Promise<void>) => missing ? skip(name, missing) : it(name, act);
+  afterAll(() => intruder.end());
+  const each = (name: string, act: () => Promise<void>) => noIntruder ? skip(name, noIntruder) : it(name, act);
 
   each("do not put, take, peek or free through each other, if either creates the queue", async () => {
     const { shared, secret, queue } = pair();
@@ -206,7 +201,7 @@ describe("two namespaces of a user, one of them shared with a group, whose queue
         const bus = ours.names.newBus(ours.processes.self, ours.posix.eventfd()); // `remove` closes the eventfd
         const link = `${ours.busDirectory(bus)}/${THREAD}`;
         ours.directories.within("loops", () => ours.directories.make(ours.busDirectory(bus)));
-        await intrude(shared, "replace", link, forged);
+        await intruder.act(shared, "replace", link, forged);
         assertEquals(new TextDecoder().decode(ours.directories.readLink(link) as Uint8Array), forged);
         await new WorkerThread(ours, bus).remove();
       }
