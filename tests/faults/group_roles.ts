@@ -13,6 +13,8 @@ export interface Role {
   readonly namespace: string;
   /** The number of the first event that it publishes. Absent for a member. */
   readonly first?: number;
+  /** Milliseconds between two publishes. Handlers take twice as long on average, so that some run in a member when it is killed. */
+  readonly pace: number;
 }
 
 /**
@@ -24,7 +26,7 @@ export type Said = { published: number } | { handled: number; at: number } | { l
 /** Plays a role until the signal aborts. */
 export async function play(
   provider: Provider,
-  { namespace, first }: Role,
+  { namespace, first, pace }: Role,
   say: (said: Said) => void,
   ended: AbortSignal,
 ): Promise<Bus> {
@@ -35,7 +37,7 @@ export async function play(
   });
   if (first === undefined) {
     const handle = async (n: number) => {
-      await pause(n % 5);
+      await pause(n % 5 * pace);
       say({ handled: n, at: Date.now() });
     };
     bus.subscribe(PATTERN, handle, { group: "members", pattern: true, concurrency: 4, lease: LEASE, backoff: 1 });
@@ -44,7 +46,7 @@ export async function play(
   void (async () => {
     for (let n = first; !ended.aborted; n++) {
       await bus.publish(n, TOPIC).then(() => say({ published: n }), () => {});
-      await pause(3);
+      await pause(pace);
     }
   })();
   return bus;

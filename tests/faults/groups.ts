@@ -4,6 +4,7 @@ import process from "node:process";
 import { Bus, type Provider } from "../../mod.ts";
 import { here, Peer, there } from "../support/peer.ts";
 import { Random, SEED } from "../support/random.ts";
+import { ALL } from "../support/share.ts";
 import { pause, until } from "../support/until.ts";
 import { PATTERN, play, type Role, type Said, TOPIC } from "./group_roles.ts";
 import type { Place } from "./places.ts";
@@ -27,6 +28,8 @@ export interface Life {
 export interface GroupGround extends AsyncDisposable {
   /** The provider of this process. */
   readonly provider: Provider;
+  /** Milliseconds between two publishes of a publisher; 3 in the nightly run. */
+  readonly pace: number;
   /** Milliseconds between two faults, at least and at most. */
   readonly rest: readonly [number, number];
   /** Starts a member or a publisher. */
@@ -75,6 +78,7 @@ interface Run {
  */
 export async function trial(name: string, ground: GroupGround): Promise<Row> {
   const { provider, rest, start, break: breakServer } = ground;
+  const pace = ALL ? 3 : ground.pace;
   const random = new Random(SEED);
   const namespace = `groups-${crypto.randomUUID()}`;
   const accepted = new Set<number>();
@@ -97,7 +101,7 @@ export async function trial(name: string, ground: GroupGround): Promise<Row> {
   await Promise.all(groups.map((group) => group.unsubscribe()));
 
   const begin = (kind: "member" | "publisher"): Life => {
-    const role = { namespace, ...kind === "publisher" && { first: RANGE * publishers++ } };
+    const role = { namespace, pace, ...kind === "publisher" && { first: RANGE * publishers++ } };
     const life: Life = start(role, (said) => {
       if ("published" in said) return void accepted.add(said.published);
       if ("lost" in said) return void late.add(life);

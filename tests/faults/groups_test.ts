@@ -20,7 +20,7 @@ const ONLY = new RegExp(process.env.TSMQ_FAULTS_ONLY ?? "");
 function inMemory(): Promise<GroupGround> {
   const provider = memory();
   const ended = () => Promise.resolve();
-  return Promise.resolve({ provider, rest: [50, 400], start: buses(provider), [Symbol.asyncDispose]: ended });
+  return Promise.resolve({ provider, pace: 6, rest: [50, 400], start: buses(provider), [Symbol.asyncDispose]: ended });
 }
 
 async function onRedis(): Promise<GroupGround> {
@@ -28,6 +28,7 @@ async function onRedis(): Promise<GroupGround> {
   const { server } = ground;
   return {
     provider: ground.provider(),
+    pace: 6,
     rest: [100, 800],
     start: processes(ground.place),
     break: async (random) => {
@@ -43,13 +44,20 @@ function onIpc(): Promise<GroupGround> {
   const ground = new IpcGround();
   const ended = () => ground[Symbol.asyncDispose]();
   const start = processes(ground.place);
-  return Promise.resolve({ provider: ground.provider(), rest: [100, 800], start, [Symbol.asyncDispose]: ended });
+  return Promise.resolve({
+    provider: ground.provider(),
+    pace: 6,
+    rest: [100, 800],
+    start,
+    [Symbol.asyncDispose]: ended,
+  });
 }
 
 async function onAws(): Promise<GroupGround> {
   const ground = await AwsGround.open();
   return {
     provider: ground.provider(),
+    pace: 30,
     rest: [300, 2_400], // a process loads the SDK
     start: processes(ground.place),
     // the emulator keeps everything in memory
