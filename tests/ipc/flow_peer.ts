@@ -1,12 +1,12 @@
-/** Publishes a million events as fast as they are read; reports how much its memory grew. */
+/** Publishes many events as fast as they are read; reports how much its memory grew. */
 import process from "node:process";
 import { Bus } from "../../src/bus.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { say } from "../support/peer_side.ts";
 
-const [namespace, count] = process.argv.slice(2) as [string, string];
+const [namespace, count, length] = process.argv.slice(2) as [string, string, string];
 const bus = await Bus.open(ipc(), { namespace });
-const padding = "x".repeat(200);
+const padding = "x".repeat(Number(length));
 const before = process.memoryUsage().rss;
 let most = before;
 for (let i = 0; i < Number(count); i += 1_000) {
