@@ -1,11 +1,13 @@
 // run: kernel-queues
-/** The README and docs/ do not lie: what they show runs, what they claim of a provider is what it says of itself. */
+/**
+ * The README and docs/ do not lie: what they show runs, what they claim of a provider is what it says of itself. The types of their examples are
+ * checked by `tests/package/type_errors_test.ts`.
+ */
 import { assert, assertEquals } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import process from "node:process";
-import { fileURLToPath } from "node:url";
 import { diagram } from "../scripts/diagram.ts";
 import type { Features } from "../src/provider/provider.ts";
 import { aws } from "../src/providers/aws/provider.ts";
@@ -13,37 +15,15 @@ import { ipc } from "../src/providers/ipc/provider.ts";
 import { memory } from "../src/providers/memory/provider.ts";
 import { redis } from "../src/providers/redis/provider.ts";
 import { Child, removeDir } from "./support/child.ts";
+import { EXAMPLES, PAGES, ROOT, text } from "./support/docs.ts";
 import { FauxqsServer } from "./support/fauxqs_server.ts";
 import { here } from "./support/peer.ts";
 import { makeProject } from "./support/project.ts";
 import { RedisServer } from "./support/redis_server.ts";
 import { tool } from "./support/tools.ts";
 
-const ROOT = fileURLToPath(new URL("../", import.meta.url));
-const DOCS = readdirSync(join(ROOT, "docs")).filter((name) => name.endsWith(".md"));
-const PAGES = ["README.md", ...DOCS.map((name) => `docs/${name}`)];
-const text = (page: string) => readFileSync(join(ROOT, page), "utf8");
-
 /** Credentials for an emulator. The SDK finds them, and the endpoint, in the environment. */
 const KEY = { AWS_ACCESS_KEY_ID: "test", AWS_SECRET_ACCESS_KEY: "test" };
-
-interface Example {
-  readonly page: string;
-  readonly title: string;
-  readonly code: string;
-  /** Whether the test ends it: by SIGTERM, when it has printed everything. */
-  readonly endless: boolean;
-}
-
-/** Every block of TypeScript, but those that are marked `ignore`: parts of something. */
-function examples(page: string): Example[] {
-  let title = "";
-  const blocks = /^#+ (.*)$|^(<!-- runs until SIGTERM -->\n\n)?```ts\n([^]*?)^```$/gm;
-  return [...text(page).matchAll(blocks)].flatMap(([, heading, endless, code]) => {
-    if (heading !== undefined) title = heading;
-    return code === undefined ? [] : [{ page, title, code, endless: endless !== undefined }];
-  });
-}
 
 describe("what the README and docs/ show", () => {
   let dir: string;
@@ -59,13 +39,11 @@ describe("what the README and docs/ show", () => {
     await fauxqs.stop();
   });
 
-  const all = PAGES.flatMap(examples);
-
   it("is found: one example for each style", () => {
-    assert(all.filter(({ page }) => page === "README.md").length >= 4);
+    assert(EXAMPLES.filter(({ page }) => page === "README.md").length >= 4);
   });
 
-  all.forEach(({ page, title, code, endless }, index) =>
+  EXAMPLES.forEach(({ page, title, code, endless }, index) =>
     it(`runs: ${page}, ${title}`, async () => {
       const file = join(dir, `example_${index}.ts`);
       writeFileSync(file, code);
@@ -88,14 +66,6 @@ describe("what the README and docs/ show", () => {
       if (promised.length > 0) assertEquals(lines.sort(), promised.sort(), child.output);
     })
   );
-
-  if (here === "deno") {
-    it("passes the type check", async () => {
-      const files = all.map((_, index) => join(dir, `example_${index}.ts`));
-      const child = new Child(tool("deno"), ["check", "--quiet", "--no-lock", ...files], { cwd: dir });
-      assertEquals((await child.wait(120_000)).code, 0, child.output);
-    });
-  }
 
   it("names the file that contains each part which cannot run alone", () => {
     for (const page of PAGES) {

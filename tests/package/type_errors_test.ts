@@ -1,5 +1,8 @@
 // run: deadline 120
-/** The compiler's errors of wrong calls: each is about the wrong argument, although most verbs have several overloads. */
+/**
+ * The compiler's errors of wrong calls: each is about the wrong argument, although most verbs have several overloads. On Deno, the examples of the
+ * README and of docs/ have none; they are checked at the same time, because the check of the package takes longest.
+ */
 import { assertEquals, assertMatch } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { spawnSync } from "node:child_process";
@@ -7,6 +10,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { removeDir } from "../support/child.ts";
+import { EXAMPLES } from "../support/docs.ts";
 import { here } from "../support/peer.ts";
 import { makeProject } from "../support/project.ts";
 import { tool } from "../support/tools.ts";
@@ -85,41 +89,52 @@ const OTHERS: typeof CALLS = [
   ['bus.subscriber("x", { patern: true })', typo("patern")],
 ];
 
-/** Returns the errors of the compiler of this runtime: the line of the program, and the text. */
-function errorsOf(dir: string): [line: number, text: string][] {
+/** Returns the errors of the compiler of this runtime in these files: the file, the line, and the text. */
+function errorsOf(dir: string, files: readonly string[]): [file: string, line: number, text: string][] {
   const tsc = [join(dir, "node_modules/typescript/bin/tsc"), "--project", dir, "--pretty", "false", "--noEmit"];
   const options = ["--strict", "--target", "esnext", "--module", "preserve", "--allowImportingTsExtensions"];
-  const args = here === "deno" ? ["check", "calls.ts"] : [...tsc, ...options];
+  const args = here === "deno" ? ["check", ...files] : [...tsc, ...options];
   const env = { ...process.env, NO_COLOR: "1" };
   const { stdout, stderr } = spawnSync(tool(here), args, { cwd: dir, env, encoding: "utf8", timeout: LONG });
   const output = stdout + stderr;
   assertMatch(output, /TS\d+/);
   const found = here === "deno"
     ? output.matchAll(
-      /^TS\d+ \[ERROR\]: (?<text>(?:(?!TS\d+ \[|\n +at )[^])*?)\n.*\n *[~^]+\n +at .*calls\.ts:(?<line>\d+):/gm,
+      /^TS\d+ \[ERROR\]: (?<text>(?:(?!TS\d+ \[|\n +at )[^])*?)\n.*\n *[~^]+\n +at .*\/(?<file>\S+\.ts):(?<line>\d+):/gm,
     )
-    : output.matchAll(/^calls\.ts\((?<line>\d+),\d+\): error TS\d+: (?<text>.*(\n .*)*)/gm);
-  return [...found].map(({ groups }) => [Number(groups!.line), groups!.text!]);
+    : output.matchAll(/^(?<file>\S+\.ts)\((?<line>\d+),\d+\): error TS\d+: (?<text>.*(\n .*)*)/gm);
+  return [...found].map(({ groups }) => [groups!.file!, Number(groups!.line), groups!.text!]);
 }
 
-describe("the compiler's error of a wrong call", () => {
+describe("the compiler", () => {
+  const both = CALLS.flatMap(([call, error]) => [[`bus.${call}`, error], [`tsmq.${call}`, error]] as const);
+  const calls = [...both, ...OTHERS];
   let dir: string;
+  let errors: ReturnType<typeof errorsOf>;
   beforeAll(() => {
     dir = makeProject();
+    writeFileSync(join(dir, "calls.ts"), `${HEAD}${calls.map(([call]) => `${call};`).join("\n")}\n`);
+    const examples = here === "deno" ? EXAMPLES.map((_, i) => `example_${i}.ts`) : [];
+    examples.forEach((file, i) => writeFileSync(join(dir, file), EXAMPLES[i]!.code));
+    errors = errorsOf(dir, ["calls.ts", ...examples]);
   });
   afterAll(() => removeDir(dir));
 
-  it("ends with the wrong argument, for a bus and for the default bus", () => {
-    const both = CALLS.flatMap(([call, error]) => [[`bus.${call}`, error], [`tsmq.${call}`, error]] as const);
-    const calls = [...both, ...OTHERS];
-    writeFileSync(join(dir, "calls.ts"), `${HEAD}${calls.map(([call]) => `${call};`).join("\n")}\n`);
-    const errors = errorsOf(dir);
+  it("ends its error of a wrong call with the wrong argument, for a bus and for the default bus", () => {
+    const own = errors.filter(([file]) => file === "calls.ts");
     const before = HEAD.split("\n").length;
     const wrong = calls.flatMap(([call, error], i) => {
-      const text = errors.find(([line]) => line === before + i)?.[1] ?? "no error";
+      const text = own.find(([, line]) => line === before + i)?.[2] ?? "no error";
       return text.split("\n").at(-1)!.includes(error) ? [] : [`${call}: ${text}`];
     });
     assertEquals(wrong, []);
-    assertEquals(errors.filter(([line]) => line < before), []);
+    assertEquals(own.filter(([, line]) => line < before), []);
   });
+
+  if (here === "deno") {
+    it("finds no error in the examples of the README and docs/, nor in the package", () => {
+      // the parts of an error, such as a declaration that it is about, are indented
+      assertEquals(errors.filter(([file, , text]) => file !== "calls.ts" && !text.startsWith(" ")), []);
+    });
+  }
 });
