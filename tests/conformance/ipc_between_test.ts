@@ -11,7 +11,8 @@ import type {
 } from "../../src/provider/provider.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { Peer, there } from "../support/peer.ts";
-import { share } from "../support/share.ts";
+import { keepWorkers, KEPT } from "../ipc/kept_workers.ts";
+import { ALL, share } from "../support/share.ts";
 import { kit } from "./run.ts";
 
 // Buses receive in this runtime, and send from a process of the other one.
@@ -121,12 +122,18 @@ class Elsewhere {
 
 describe("conformance of ipc between Deno and Bun", () => {
   let elsewhere: Elsewhere;
+  let endWorkers: (() => void) | undefined;
   beforeAll(() => {
     elsewhere = new Elsewhere();
+    endWorkers = keepWorkers();
   });
-  afterAll(() => elsewhere.stop());
+  afterAll(async () => {
+    await elsewhere.stop();
+    endWorkers?.();
+  });
   const provider = (): Provider => ({
-    ...ipc({ messageSize: 1_024 }),
+    // what the runtimes send each other does not depend on the age of a worker
+    ...ipc({ messageSize: 1_024, ...!ALL && { worker: KEPT } }),
     open: (context) => elsewhere.open(context),
   });
   kit({ provider }, { which: share });

@@ -38,8 +38,10 @@ export class AwsGround implements Ground {
     return { provider: "aws", options: { endpoint, credentials, region: "us-east-1", lease: LEASE, poll: 2_000 } };
   }
 
-  provider(): Provider {
-    this.#faulty = faulty(undefined, aws(this.place.options));
+  provider(breakable?: boolean): Provider {
+    const provider = aws(this.place.options);
+    if (!breakable) return provider;
+    this.#faulty = faulty(undefined, provider);
     return this.#faulty.provider;
   }
 

@@ -71,6 +71,7 @@ export function peerEnded(times: number): Fault<Shared> {
         }
       })().catch(ready.reject);
       await ready.promise;
+      traffic.hurry();
       const load = traffic.burst(40);
       await pause(random.int(20, 200));
       peer.signal("SIGTERM");

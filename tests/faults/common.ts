@@ -114,6 +114,7 @@ export function workerDies(times: number, misses: readonly Style[]): Fault<Break
     misses,
     // the worker may die after it has recorded the start of an item whose lease ran out, and before the handler knows of it
     unheard: 1,
+    breaksWorkers: true,
     ownWorkers: misses !== STYLES, // so that the other server continues; tests/bus/shared_worker_test.ts breaks a shared worker
     inject: async ({ ground, traffic, random }) => {
       const restarts = () => traffic.buses.reduce((sum, bus) => sum + bus.health().restarts, 0);
@@ -143,6 +144,7 @@ export function peerKilled(times: number): Fault<Shared> {
       const place: Part = { ...ground.place, namespace, first: first += PEER };
       await using peer = Peer.start<Said>(new URL("peer.ts", import.meta.url), { args: [JSON.stringify(place)] });
       await peer.next(30_000);
+      traffic.hurry();
       const heard = (async () => {
         for (;;) {
           const said = await peer.next();
@@ -174,25 +176,28 @@ export function prefetcherKilled(times: number): Fault<Shared> {
     inject: async ({ ground, traffic, namespace, random }) => {
       const place: Part = { ...ground.place, namespace, kills: random.int(20, 60) };
       await using peer = Peer.start<Said>(new URL("peer.ts", import.meta.url), { args: [JSON.stringify(place)] });
-      const heard = (async () => {
-        for (;;) {
-          const said = await peer.next(30_000);
-          if (!("started" in said)) continue;
-          traffic.started(said.started, said.attempt);
-          if (said.kills) return;
-          traffic.tallies.consume.see(said.started);
-        }
-      })();
-      // the peer is not the only consumer
-      let putting = true;
-      const put = (async () => {
-        while (putting) {
+      let killed = false;
+      const put = async () => {
+        while (!killed) {
           if (await traffic.sending.queue("jobs").qsize() < 200) await traffic.burst(100);
           await pause(10);
         }
-      })();
-      await heard.finally(() => putting = false);
-      await put;
+      };
+      let putting: Promise<void> | undefined;
+      try {
+        while (!killed) {
+          const said = await peer.next(30_000);
+          // the peer is not the only consumer, so it needs many items; while it starts, the others would handle them
+          if ("ready" in said) putting = put();
+          if (!("started" in said)) continue;
+          traffic.started(said.started, said.attempt);
+          killed = said.kills;
+          if (!killed) traffic.tallies.consume.see(said.started);
+        }
+      } finally {
+        killed = true;
+        await putting;
+      }
     },
   };
 }

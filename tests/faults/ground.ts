@@ -19,6 +19,8 @@ export interface Fault<G extends Ground = Ground> {
   readonly unheard?: number;
   /** Whether servers may be disconnected for so long that they count as gone. */
   readonly long?: boolean;
+  /** Whether it breaks workers. */
+  readonly breaksWorkers?: boolean;
   /** Whether each bus has a worker of its own. */
   readonly ownWorkers?: boolean;
   /** It happens to the whole process, so no other kind is injected beside it. */
@@ -38,8 +40,8 @@ export interface Scene<G extends Ground = Ground> {
 /** A transport. */
 export interface Ground extends AsyncDisposable {
   readonly name: string;
-  /** Returns a new provider for each scenario. */
-  provider(): Provider;
+  /** Returns a provider. If its worker is breakable, only its own buses use it; else scenarios that run side by side share one. */
+  provider(breakable?: boolean): Provider;
   /** The number of connections of one bus, if known. */
   connections?(): Promise<number>;
 }

@@ -12,8 +12,10 @@ export class IpcGround implements Ground {
   readonly place = { provider: "ipc" as const, options: { messageSize: 512 } };
   #faulty: Faulty | undefined;
 
-  provider(): Provider {
-    this.#faulty = faulty(undefined, ipc(this.place.options));
+  provider(breakable?: boolean): Provider {
+    const provider = ipc(this.place.options);
+    if (!breakable) return provider;
+    this.#faulty = faulty(undefined, provider);
     return this.#faulty.provider;
   }
 

@@ -13,8 +13,10 @@ export class MemoryGround implements Ground {
   readonly name = "memory";
   #faulty: Faulty | undefined;
 
-  provider(): Provider {
-    this.#faulty = faulty(undefined, memory({ capacity: CAPACITY }));
+  provider(breakable?: boolean): Provider {
+    const provider = memory({ capacity: CAPACITY });
+    if (!breakable) return provider;
+    this.#faulty = faulty(undefined, provider);
     return this.#faulty.provider;
   }
 

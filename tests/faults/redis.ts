@@ -35,8 +35,10 @@ export class RedisGround implements Ground {
     return { provider: "redis" as const, options: { port: this.wire.port, ...(ca && { tls: { ca } }) } };
   }
 
-  provider(): Provider {
-    this.#faulty = faulty(undefined, redis(this.place.options));
+  provider(breakable?: boolean): Provider {
+    const provider = redis(this.place.options);
+    if (!breakable) return provider;
+    this.#faulty = faulty(undefined, provider);
     return this.#faulty.provider;
   }
 

@@ -21,6 +21,9 @@ const SCALE = Number(process.env.TSMQ_FAULTS_SCALE || 1);
 /** Kinds of faults that run at the same time, each on its own server. */
 const LANES = 3;
 
+/** Messages of each style that meet a fault at the full pace. A fault that lasts for seconds meets the further ones no differently. */
+const NEAR = ALL ? Infinity : 16;
+
 /** Returns how many faults of a kind this runtime injects: the two runtimes together over 1,000 of all kinds. */
 function count(times: number): number {
   return Math.ceil(times * SCALE * (ALL ? 1 : 2 / 3));
@@ -71,10 +74,10 @@ export function faultsOf<G extends Ground>(
 async function run<G extends Ground>(ground: G, fault: Fault<G>, turns: Semaphore, pace?: number): Promise<Row[]> {
   const random = new Random(SEED);
   const namespace = `faults-${crypto.randomUUID()}`;
-  const provider = ground.provider();
+  const provider = ground.provider(fault.breaksWorkers || ALL);
   const own = fault.ownWorkers ? { ...provider, sharedWorker: false } : provider;
   using turn = await turnOf(turns);
-  const traffic = await Traffic.start({ provider: own, namespace, pace });
+  const traffic = await Traffic.start({ provider: own, namespace, pace, near: NEAR });
   if (fault.long) traffic.tallies.call.allowed.add("no_such_remote");
   traffic.once = fault.once ?? false;
   traffic.unheard = fault.unheard ?? 0;
@@ -82,6 +85,7 @@ async function run<G extends Ground>(ground: G, fault: Fault<G>, turns: Semaphor
   try {
     for (let i = 0; i < injected; i++) {
       await pause(random.int(1, fault.pause));
+      traffic.hurry();
       await within(`${fault.name} is mended`, fault.inject({ ground, traffic, namespace, random }), HANG);
     }
     turn[Symbol.dispose]();

@@ -15,6 +15,9 @@ export const PEER = 1_000_000;
 /** Milliseconds between two messages of each style. */
 const PACE: Record<Style, number> = { events: 8, get: 12, consume: 12, call: 12, "multi call": 40 };
 
+/** Once a fault has met enough messages, one in so many is sent. */
+const FAR = 8;
+
 /** The error of a handler that throws on purpose. */
 export class Flaw extends Error {}
 
@@ -24,6 +27,8 @@ export interface TrafficOptions {
   readonly namespace: string;
   /** Milliseconds between messages, as a multiple of the usual. Default 1. */
   readonly pace?: number;
+  /** The messages of each style at this pace after {@linkcode Traffic.hurry}; then they become rare. Default: all. */
+  readonly near?: number;
 }
 
 /** One bus that sends, and two buses that handle. */
@@ -52,7 +57,10 @@ export class Traffic {
   readonly sending: Bus;
   readonly serving: readonly [Bus, Bus];
   readonly provider: Provider;
+  readonly #near: number;
   readonly #timers: ReturnType<typeof setInterval>[] = [];
+  /** The ticks of each style's timer since the last {@linkcode hurry}. */
+  readonly #ticks = new Map<Style, number>();
   readonly #acts: Record<Style, (n: number) => Promise<unknown>>;
   readonly #ended = new AbortController();
   readonly #executed = new Set<string>();
@@ -63,18 +71,19 @@ export class Traffic {
   #marked = false;
   #loops: Promise<unknown>[] = [];
 
-  private constructor(provider: Provider, sending: Bus, serving: readonly [Bus, Bus]) {
+  private constructor(provider: Provider, sending: Bus, serving: readonly [Bus, Bus], near: number) {
     this.provider = provider;
+    this.#near = near;
     this.sending = sending;
     this.serving = serving;
     this.#acts = this.#prepare();
   }
 
   /** Opens the buses and starts to send. */
-  static async start({ provider, namespace, pace = 1 }: TrafficOptions): Promise<Traffic> {
+  static async start({ provider, namespace, pace = 1, near = Infinity }: TrafficOptions): Promise<Traffic> {
     const open = () => Bus.open(provider, { ...DEADLINES, namespace });
     const [sending, first, second] = await Promise.all([open(), open(), open()]);
-    const traffic = new Traffic(provider, sending, [first, second]);
+    const traffic = new Traffic(provider, sending, [first, second], near);
     await traffic.#serve();
     traffic.#send(pace);
     return traffic;
@@ -127,6 +136,11 @@ export class Traffic {
         if (this.slow > 0) await pause(this.slow);
       }
     })());
+  }
+
+  /** Lets the next messages come at the full pace, because a fault comes now. */
+  hurry(): void {
+    this.#ticks.clear();
   }
 
   /** Exposes the function of the single calls on both servers at the same time. */
@@ -206,7 +220,12 @@ export class Traffic {
 
   #send(pace: number): void {
     for (const style of STYLES) {
-      this.#timers.push(setInterval(() => void this.tallies[style].send(this.#acts[style]), PACE[style] * pace));
+      const send = () => {
+        const ticks = this.#ticks.get(style) ?? 0;
+        this.#ticks.set(style, ticks + 1);
+        if (ticks < this.#near || ticks % FAR === 0) void this.tallies[style].send(this.#acts[style]);
+      };
+      this.#timers.push(setInterval(send, PACE[style] * pace));
     }
   }
 

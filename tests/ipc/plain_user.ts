@@ -4,7 +4,8 @@ import { Bus } from "../../src/bus.ts";
 import { conformance } from "../../src/conformance/mod.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { loadPosix } from "../../src/providers/ipc/posix.ts";
-import { shareOfOther } from "../support/share.ts";
+import { ALL, shareOfOther } from "../support/share.ts";
+import { keepWorkers, KEPT } from "./kept_workers.ts";
 
 const doing: Record<string, (namespace: string) => Promise<unknown>> = {
   async buses(namespace) {
@@ -44,7 +45,11 @@ const doing: Record<string, (namespace: string) => Promise<unknown>> = {
   },
   async kit() {
     // `tests/conformance/ipc_test.ts` runs the other half
-    const all = shareOfOther(conformance({ provider: () => ipc({ messageSize: 1_024 }) }));
+    const half = (worker?: URL) => shareOfOther(conformance({ provider: () => ipc({ messageSize: 1_024, worker }) }));
+    const [own, kept] = [half(), half(KEPT)];
+    // a worker ends with its bus where a case is about that
+    const all = own.map((one, n) => ALL || /^(life|closing): /.test(one.name) ? one : kept[n]!);
+    const endWorkers = keepWorkers();
     const cases = all.filter(({ skip }) => !skip);
     const failed: string[] = [];
     const count = cases.length;
@@ -52,6 +57,7 @@ const doing: Record<string, (namespace: string) => Promise<unknown>> = {
       for (let one; (one = cases.shift());) await one.run().catch((error) => failed.push(`${one!.name}: ${error}`));
     };
     await Promise.all([lane(), lane(), lane(), lane()]);
+    endWorkers();
     return { passed: count - failed.length > 50, failed };
   },
 };
