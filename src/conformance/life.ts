@@ -172,11 +172,12 @@ export const life: Cases = {
       const events = t.collect<number>();
       await other.subscribe<number>("stream", events.add).ready;
       const queue = t.queue<number>(other, "held");
-      let [published, stop] = [0, false];
+      let [published, stop, rest] = [0, false, 1];
       const streaming = (async () => {
-        for (; !stop; await t.pause(1)) await publisher.publish(published++, "stream");
+        for (; !stop; await t.pause(rest)) await publisher.publish(published++, "stream");
       })();
       for (let round = 0; round < 3; round++) {
+        rest = 1;
         await queue.put(round);
         const forced = await t.open();
         await forced.subscribe("stream", () => {}).ready;
@@ -185,6 +186,7 @@ export const life: Cases = {
         const waiting = rejects(forced.queue("empty").get(), ClosedError, "closed");
         await forced.close({ timeout: 0 });
         await waiting;
+        rest = 50; // until the lease has ended
         const lease = await queue.receive({ timeout: 30 * LEASE });
         equal(lease.item, round);
         await lease.ack();
