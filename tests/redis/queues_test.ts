@@ -401,12 +401,11 @@ describe("Redis queues", () => {
     assertEquals(again.map(({ body, attempt }) => [body, attempt]), bodies.map((body) => [body, 2]));
     assertEquals(await bus.receiver.settle("q", again.map(({ receipt }) => receipt), "ack", 0), valid);
     const many = Array<string[]>(40).fill(receipts).flat(); // more than the arguments of a call
-    const lost = many.map(() => false);
-    assertEquals(await bus.receiver.start("q", many), lost);
-    assertEquals(await bus.receiver.extend("q", many, 60_000), lost);
-    for (const outcome of ["ack", "nack"] as const) {
-      assertEquals(await bus.receiver.settle("q", many, outcome, 0), lost);
-    }
+    // `assertEquals` takes longer for as many values than Redis
+    const lost = (results: boolean[]) => results.length === many.length && !results.some((held) => held !== false);
+    assert(lost(await bus.receiver.start("q", many)));
+    assert(lost(await bus.receiver.extend("q", many, 60_000)));
+    for (const outcome of ["ack", "nack"] as const) assert(lost(await bus.receiver.settle("q", many, outcome, 0)));
   });
 
   it("a waiting receive() learns of later changes by others after a change by its own bus", async () => {
