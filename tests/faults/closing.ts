@@ -5,13 +5,7 @@ import { pause, until } from "../support/until.ts";
 import type { Shared } from "./common.ts";
 import type { Fault } from "./ground.ts";
 import type { Part, Said } from "./peer.ts";
-import { DEADLINES } from "./traffic.ts";
-
-/**
- * Milliseconds of the consumers' leases: longer than a pause of a busy machine, and short enough to wait for. What SQS hands to a
- * poll that is broken off comes back when they are over.
- */
-const HELD = 5_000;
+import { DEADLINES, leaseOf } from "./traffic.ts";
 
 /** Opens and closes four buses while items arrive, and ends each consumer in another way. */
 export const CLOSED_IN_TURN: Fault = {
@@ -31,7 +25,7 @@ export const CLOSED_IN_TURN: Fault = {
         const handled = traffic.handle(n, attempt);
         await pause(random.int(0, 10));
         await handled;
-      }, { concurrency: 8, lease: HELD, maxAttempts: 1, signal: stop.signal });
+      }, { concurrency: 8, lease: leaseOf(true), maxAttempts: 1, signal: stop.signal });
       await pause(random.int(20, 150));
       closing = true;
       if (how === "signal") stop.abort();
@@ -58,7 +52,7 @@ export function peerEnded(times: number): Fault<Shared> {
     pause: 20,
     once: true,
     inject: async ({ ground, traffic, namespace, random }) => {
-      const place: Part = { ...ground.place, namespace };
+      const place: Part = { ...ground.place, namespace, once: true };
       await using peer = Peer.start<Said>(new URL("peer.ts", import.meta.url), { args: [JSON.stringify(place)] });
       const ready = Promise.withResolvers<void>();
       const heard = (async () => {

@@ -8,7 +8,7 @@ import { CLOSED_IN_TURN } from "./closing.ts";
 import { type Style, STYLES } from "./tally.ts";
 import type { Part, Said } from "./peer.ts";
 import type { Place } from "./places.ts";
-import { DEADLINES, HANG, LEASE, PEER } from "./traffic.ts";
+import { DEADLINES, HANG, leaseOf, PEER } from "./traffic.ts";
 
 /** The faults of every transport. */
 export const COMMON: readonly Fault[] = [
@@ -71,12 +71,13 @@ export const COMMON: readonly Fault[] = [
       bus.queue<number>("jobs").consume(async (n, { attempt }) => {
         await pause(random.int(0, 20));
         await traffic.handle(n, attempt);
-      }, { concurrency: 4, lease: LEASE });
+      }, { concurrency: 4, lease: leaseOf(true) });
       const got = (async () => {
         for await (const n of bus.queue<number>("got")) traffic.tallies.get.see(n);
       })();
       await pause(random.int(50, 200));
-      await bus.close({ timeout: 1_000 });
+      const { abandoned } = await bus.close({ timeout: 10_000 });
+      if (abandoned > 0) traffic.tallies.consume.wrong.push(`${abandoned} handlers were abandoned`);
       await got;
     },
   },

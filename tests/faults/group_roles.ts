@@ -1,7 +1,7 @@
 /** The work of a publisher and of a member of a group, until it is killed. */
 import { Bus, type BusError, type Provider } from "../../mod.ts";
 import { pause } from "../support/until.ts";
-import { DEADLINES, LEASE } from "./traffic.ts";
+import { DEADLINES, leaseOf } from "./traffic.ts";
 
 /** The topic of the events. */
 export const TOPIC = "shop.orders";
@@ -40,7 +40,13 @@ export async function play(
       await pause(n % 5 * pace);
       say({ handled: n, at: Date.now() });
     };
-    bus.subscribe(PATTERN, handle, { group: "members", pattern: true, concurrency: 4, lease: LEASE, backoff: 1 });
+    bus.subscribe(PATTERN, handle, {
+      group: "members",
+      pattern: true,
+      concurrency: 4,
+      lease: leaseOf(false),
+      backoff: 1,
+    });
     return bus;
   }
   void (async () => {

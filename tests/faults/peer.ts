@@ -5,7 +5,7 @@ import { Bus } from "../../mod.ts";
 import { say, told } from "../support/peer_side.ts";
 import { pause } from "../support/until.ts";
 import { type Place, providerOf } from "./places.ts";
-import { DEADLINES, LEASE } from "./traffic.ts";
+import { DEADLINES, leaseOf } from "./traffic.ts";
 
 /** The arguments of the process. */
 export interface Part extends Place {
@@ -14,6 +14,8 @@ export interface Part extends Place {
   readonly first?: number;
   /** The number of items that it handles without permission, as fast as it can. The next handler kills the process. Default: none. */
   readonly kills?: number;
+  /** Whether it is not killed, so that no item of it may be handled twice. Default: false. */
+  readonly once?: boolean;
 }
 
 /**
@@ -42,7 +44,7 @@ bus.queue<number>("jobs").consume(async (n, { attempt }) => {
   const granted = new Promise<void>((resolve) => leave.set(n, resolve));
   say({ held: n, attempt } satisfies Said);
   await granted;
-}, { concurrency: 4, lease: LEASE });
+}, { concurrency: 4, lease: leaseOf(place.once ?? false) });
 await bus.expose("echo", async (n: number) => {
   await pause(20);
   return 2 * n;

@@ -77,9 +77,8 @@ async function run<G extends Ground>(ground: G, fault: Fault<G>, turns: Semaphor
   const provider = ground.provider(fault.breaksWorkers || ALL);
   const own = fault.ownWorkers ? { ...provider, sharedWorker: false } : provider;
   using turn = await turnOf(turns);
-  const traffic = await Traffic.start({ provider: own, namespace, pace, near: NEAR });
+  const traffic = await Traffic.start({ provider: own, namespace, pace, near: NEAR, once: fault.once });
   if (fault.long) traffic.tallies.call.allowed.add("no_such_remote");
-  traffic.once = fault.once ?? false;
   traffic.unheard = fault.unheard ?? 0;
   const injected = count(fault.times);
   try {

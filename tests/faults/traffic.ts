@@ -7,7 +7,18 @@ import { type Style, STYLES, Tally } from "./tally.ts";
 /** Deadlines that are so short that a fault affects them. */
 export const DEADLINES: BusOptions = { connectTimeout: 15_000, sendTimeout: 1_000, timeout: 4_000 };
 /** Milliseconds after which an item of a dead holder comes back. */
-export const LEASE = 1_500;
+const LEASE = 1_500;
+/**
+ * The same while no holder dies: longer than a pause of a busy machine, and short enough to wait for. What SQS hands to a poll that is broken
+ * off comes back when they are over.
+ */
+const HELD = 5_000;
+
+/** Returns the milliseconds of a lease. `once` is true if the fault kills and cuts nothing. */
+export function leaseOf(once: boolean): number {
+  return once ? HELD : LEASE;
+}
+
 /** Milliseconds after which a wait counts as a hang. It is far more than a busy machine needs. SQS hides what a lost reply contained for 20 s. */
 export const HANG = 120_000;
 /** Each process of a peer numbers its events from a multiple of this. */
@@ -29,6 +40,8 @@ export interface TrafficOptions {
   readonly pace?: number;
   /** The messages of each style at this pace after {@linkcode Traffic.hurry}; then they become rare. Default: all. */
   readonly near?: number;
+  /** Whether no item of `consume` may be handled twice. Default: false. */
+  readonly once?: boolean;
 }
 
 /** One bus that sends, and two buses that handle. */
@@ -48,8 +61,7 @@ export class Traffic {
   flaws = 0;
   /** Milliseconds that each handler takes. */
   slow = 0;
-  /** No item of `consume` may be handled twice. */
-  once = false;
+  readonly #once: boolean;
   /** The most recorded starts of one item that this process may not know of. */
   unheard = 0;
   /** Ends the gets that wait; new ones follow. */
@@ -71,8 +83,15 @@ export class Traffic {
   #marked = false;
   #loops: Promise<unknown>[] = [];
 
-  private constructor(provider: Provider, sending: Bus, serving: readonly [Bus, Bus], near: number) {
+  private constructor(
+    provider: Provider,
+    sending: Bus,
+    serving: readonly [Bus, Bus],
+    near: number,
+    once: boolean,
+  ) {
     this.provider = provider;
+    this.#once = once;
     this.#near = near;
     this.sending = sending;
     this.serving = serving;
@@ -80,10 +99,12 @@ export class Traffic {
   }
 
   /** Opens the buses and starts to send. */
-  static async start({ provider, namespace, pace = 1, near = Infinity }: TrafficOptions): Promise<Traffic> {
+  static async start(
+    { provider, namespace, pace = 1, near = Infinity, once = false }: TrafficOptions,
+  ): Promise<Traffic> {
     const open = () => Bus.open(provider, { ...DEADLINES, namespace });
     const [sending, first, second] = await Promise.all([open(), open(), open()]);
-    const traffic = new Traffic(provider, sending, [first, second], near);
+    const traffic = new Traffic(provider, sending, [first, second], near, once);
     await traffic.#serve();
     traffic.#send(pace);
     return traffic;
@@ -124,7 +145,7 @@ export class Traffic {
     }
     bus.queue<number>("jobs").consume((n, { attempt }) => this.handle(n, attempt), {
       concurrency: 4,
-      lease: LEASE,
+      lease: leaseOf(this.#once),
       backoff: 20,
     });
     const queue = bus.queue<number>("got");
@@ -172,7 +193,7 @@ export class Traffic {
     this.#starts.set(n, starts);
     if (this.#starts.size > 20_000) this.#starts.delete(this.#starts.keys().next().value!);
     if (attempt > 1) consume.redelivered++;
-    if (this.once && starts > 1) consume.wrong.push(`${n} was handled ${starts} times`);
+    if (this.#once && starts > 1) consume.wrong.push(`${n} was handled ${starts} times`);
     if (attempt > starts + this.unheard && this.provider.features.exactAttempts) {
       consume.wrong.push(`${n} was attempt ${attempt} at its start number ${starts}`);
     }
