@@ -309,7 +309,7 @@ for (const [name, start] of Object.entries(GROUNDS)) {
     });
 
     it("bench measures events, items and calls, and leaves nothing behind", async () => {
-      const short = ["bench", ground.url, "-s", "0.2"];
+      const short = ["bench", ground.url, "-s", "0.1"]; // at least one message is measured
       const { code, lines, errors } = await tsmq([...short, "--json"]);
       assertEquals([code, errors], [0, []]);
       const results = lines.map((line) => JSON.parse(line));
@@ -323,7 +323,7 @@ describe("tsmq in a process of its own", () => {
   it("finds nothing on memory:, and says why; bench runs", async () => {
     // its load keeps two cores busy; one runtime waits for the progress that it prints each second, and ends it with Ctrl-C
     const long = runsHere(0);
-    await using running = new Running(["bench", "memory:", "-s", long ? "60" : "0.3"]);
+    await using running = new Running(["bench", "memory:", "-s", long ? "60" : "0.1"]);
     const progress = /^\{"progress":"bench events","done":1,"total":60\}$/m;
     const ended = async () => {
       if (long) {
