@@ -9,7 +9,7 @@ import { ALL } from "../support/share.ts";
 import { until, within } from "../support/until.ts";
 import { fresh, onEach, onRedis } from "./grounds.ts";
 
-/** The size of a message: above 64 MiB, the largest number of bytes that a bus and its worker hold or read ahead by default. */
+/** The size of a message: above the limits of 32 and 64 MiB for bytes that a bus holds, and below the others. */
 const MEGABYTES = ALL ? 100 : 70;
 
 async function refusal(promise: Promise<unknown>): Promise<BusError> {
