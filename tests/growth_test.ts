@@ -302,7 +302,7 @@ describe("The readers of the wire take linear time", () => {
       },
       "signed requests": (names) => {
         const seen = new SeenRequests();
-        for (const name of names) seen.add(name, 1, 1);
+        for (const id of names) seen.add({ id, attempt: 1, deadline: 1 }, { time: 1 });
       },
       "signed events": (names) => {
         const seen = new SeenEvents();

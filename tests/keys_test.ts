@@ -11,6 +11,7 @@ import { TextMap } from "../src/internal/text_map.ts";
 import { Keyring } from "../src/keys/keyring.ts";
 import { SignedEnvelopes } from "../src/keys/signed_envelopes.ts";
 import { SeenEvents } from "../src/pubsub/seen_events.ts";
+import { CLOCK_SKEW } from "../src/internal/time.ts";
 import { LostLeases } from "../src/port/lost_leases.ts";
 import { open } from "../src/queue/deliveries.ts";
 import { SeenRequests } from "../src/rpc/seen_requests.ts";
@@ -191,19 +192,30 @@ describe("SeenEvents", () => {
 });
 
 describe("SeenRequests", () => {
+  const called = (id: string, until: number) => ({ id, attempt: 1, deadline: until - CLOCK_SKEW });
+  const add = (seen: SeenRequests, id: string, time: number, until: number) => seen.add(called(id, until), { time });
+
   it("remembers a request until its deadline refuses it, however many follow", () => {
     const seen = new SeenRequests();
     const later = Date.now() + 60_000;
-    for (let i = 0; i < 50_000; i++) assert(seen.add(`${i}`, i, i % 2 ? later : later + 1));
-    for (const id of [0, 1, 25_000, 49_999]) assertFalse(seen.add(`${id}`, id, later));
-    assert(seen.add("new", 0, later));
+    for (let i = 0; i < 50_000; i++) assert(add(seen, `${i}`, i, i % 2 ? later : later + 1));
+    for (const id of [0, 1, 25_000, 49_999]) assertFalse(add(seen, `${id}`, id, later));
+    assert(add(seen, "new", 0, later));
+  });
+
+  it("knows that a caller asks again from a later signature", () => {
+    const seen = new SeenRequests();
+    const call = called("a", Date.now() + 60_000);
+    const times = [1, 1, 3, 2, 3, 4];
+    assert(seen.add(call, { time: 1 }));
+    assertEquals(times.map((time) => seen.asksAgain(call, { time })), [false, false, true, false, false, true]);
   });
 
   it("forgets those that are too old", () => {
     const seen = new SeenRequests();
-    assert(seen.add("old", 1, Date.now() - 1_000));
-    for (let i = 0; i < 20_000; i++) seen.add(`${i}`, i, Date.now() + 60_000);
-    assert(seen.add("old", 1, Date.now() + 1_000));
+    assert(add(seen, "old", 1, Date.now() - 1_000));
+    for (let i = 0; i < 20_000; i++) add(seen, `${i}`, i, Date.now() + 60_000);
+    assert(add(seen, "old", 1, Date.now() + 1_000));
   });
 
   it("refuses requests that were signed before those that it had to forget, and searches for old ones seldom", () => {
@@ -218,10 +230,10 @@ describe("SeenRequests", () => {
         looked += this.size;
         return loop.call(this);
       });
-      for (let i = 1; i <= count; i++) assert(seen.add(`${i}`, i, later));
+      for (let i = 1; i <= count; i++) assert(add(seen, `${i}`, i, later));
     }
     assert(looked > 0 && looked < 20 * count, `${looked} looks`); // with a search for each 16,384 of them, 66 times their number
-    for (const i of [1, 100, 2 ** 14, 2 ** 14 + 1, count]) assertFalse(seen.add(`${i}`, i, later), `${i}`);
-    assert(seen.add("new", count + 1, later));
+    for (const i of [1, 100, 2 ** 14, 2 ** 14 + 1, count]) assertFalse(add(seen, `${i}`, i, later), `${i}`);
+    assert(add(seen, "new", count + 1, later));
   });
 });

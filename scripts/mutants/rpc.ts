@@ -21,8 +21,8 @@ export const CALLS: readonly Mutant[] = [
   {
     subject: "an answer is sent to a caller that has given up",
     file: "src/rpc/server.ts",
-    text: "if (work.cancelled || work.streaming) return",
-    fault: "if (work.streaming) return",
+    text: "if (work.cancelled) return void",
+    fault: "if (false) return void",
     tests: "tests/bus/server_test.ts",
   },
   {

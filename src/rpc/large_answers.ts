@@ -12,11 +12,9 @@ import type { ServedCall } from "./current_call.ts";
 import { errorAnswer } from "./error_answer.ts";
 import { MAX_SILENT } from "./open_streams.ts";
 import { RECOVERY } from "./pending_calls.ts";
-import { SHARES, sizeOf, type Sizes } from "./sizes.ts";
+import { LARGE, SHARES, sizeOf, type Sizes } from "./sizes.ts";
 import { type Answer, UNADDRESSED } from "./wire.ts";
 
-/** The smallest number of characters of the result of a large answer. */
-const LARGE = 64 * 1024;
 /**
  * The largest number of unconfirmed characters that are sent to one caller: Redis disconnects a subscriber with 32 MB of unread messages.
  */
@@ -30,6 +28,7 @@ interface Waiting {
 }
 
 interface Sent {
+  readonly work: ServedCall;
   readonly size: number;
   text?: string;
   /** Whether the text is being sent. It counts until that ends. */
@@ -74,8 +73,8 @@ export class LargeAnswers {
    * be sent once, without a confirmation.
    */
   async admit(work: ServedCall, answer: Answer<string>): Promise<Answer<string> | undefined> {
-    if (this.#ended) return undefined;
     const { id, inbox } = work.request.call!;
+    if (this.#ended || this.#byCall.has(id)) return undefined; // two answers of one id would count, and only one would end
     const { fn, result: json, mark, call = UNADDRESSED } = answer;
     const waits = (this.#callers.get(inbox)?.sentSize ?? 0) >= WINDOW;
     if (!this.#held.accepts(inbox, SHARES.large)) return waits ? this.#refusal(fn) : answer;
@@ -87,7 +86,7 @@ export class LargeAnswers {
       const { promise, resolve } = Promise.withResolvers<boolean>();
       caller.waiting.set(id, { work, size, resolve });
       if (!await promise) return undefined;
-    } else this.#send(caller, id, size);
+    } else this.#send(caller, id, work, size);
     return { ...answer, call: { ...call, confirm: true } };
   }
 
@@ -143,8 +142,8 @@ export class LargeAnswers {
     return errorAnswer(fn, new BusError("busy", text), this.#core.exposeErrors);
   }
 
-  #send(caller: Caller, id: string, size: number): void {
-    caller.sent.set(id, { size, sending: false, over: false });
+  #send(caller: Caller, id: string, work: ServedCall, size: number): void {
+    caller.sent.set(id, { work, size, sending: false, over: false });
     caller.sentSize += size;
   }
 
@@ -165,10 +164,10 @@ export class LargeAnswers {
 
   /** Releases the answers that have waited longest, as far as there is room. Forgets the caller if it has no answers. */
   #next(caller: Caller): void {
-    for (const [id, { size, resolve }] of caller.waiting) {
+    for (const [id, { work, size, resolve }] of caller.waiting) {
       if (caller.sentSize >= WINDOW) break;
       caller.waiting.delete(id);
-      this.#send(caller, id, size);
+      this.#send(caller, id, work, size);
       resolve(true);
     }
     if (caller.sent.size > 0) return;
@@ -182,7 +181,7 @@ export class LargeAnswers {
   #check(): void {
     const recovering = this.#core.recovering(RECOVERY); // a caller cannot confirm anything while this bus is not connected
     for (const caller of [...this.#callers.values()]) {
-      for (const [id, { work }] of caller.waiting) if (work.late) this.#remove(caller, id);
+      for (const [id, { work }] of [...caller.waiting, ...caller.sent]) if (work.late) this.#remove(caller, id);
       if (!recovering && ++caller.silent > MAX_SILENT) { // further answers may be sent, because these may have been lost with their caller
         caller.silent = 0;
         for (const id of caller.sent.keys()) this.#remove(caller, id);

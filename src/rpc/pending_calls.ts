@@ -9,6 +9,7 @@ import { TextMap, textSet } from "../internal/text_map.ts";
 import type { ValidationError } from "../errors.ts";
 import type { Call } from "./call.ts";
 import type { Directory } from "./directory.ts";
+import { LARGE } from "./sizes.ts";
 import { type Answer, readAnswer, writeCancel } from "./wire.ts";
 
 /** Milliseconds after a reconnect during which servers may not be registered again yet. */
@@ -87,11 +88,13 @@ export class PendingCalls {
    */
   handleAnswer(value: unknown, held: () => number, unreadable?: ValidationError): boolean {
     const answer = readAnswer(value, unreadable);
-    const pending = answer?.call && this.#calls.get(answer.call.id);
-    if (!answer || !pending) return false;
-    const { server, joins, refused, confirm } = answer.call!;
+    if (!answer?.call) return false;
+    const { id, server, joins, refused, confirm } = answer.call;
+    const pending = this.#calls.get(id);
+    // one that no call waits for would keep others from being sent to this bus; no server asks for the confirmation of a short one
+    if (confirm === true && (pending || held() > LARGE)) this.#cancel(id, server);
+    if (!pending) return false;
     if (joins === true && pending.servers.has(server)) this.#core.joins(server);
-    if (confirm === true) this.#cancel(pending.call, server);
     if (refused === "running") {
       if (pending.servers.has(server)) pending.servers.set(server, 0);
     } else if (refused === "forgotten") pending.lost(server, true);
@@ -163,10 +166,10 @@ export class PendingCalls {
 
   /** Cancels a call at its servers. */
   cancel(call: Call, servers: Iterable<string> = this.#calls.get(call.id)?.servers.keys() ?? []): void {
-    for (const server of servers) this.#cancel(call, server);
+    for (const server of servers) this.#cancel(call.id, server);
   }
 
-  #cancel({ id }: Call, server: string): void {
+  #cancel(id: string, server: string): void {
     this.#core.post(server, writeCancel(id)).catch(() => {}); // the deadline ends the call at the server
   }
 }

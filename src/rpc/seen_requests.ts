@@ -4,7 +4,10 @@
  *
  * @module
  */
+import type { Signed } from "../codec/envelope.ts";
 import { TextMap } from "../internal/text_map.ts";
+import { CLOCK_SKEW } from "../internal/time.ts";
+import type { Request } from "./wire.ts";
 
 /**
  * The largest number of remembered requests. Beyond it, the oldest ones are forgotten, and all requests that were signed before them are
@@ -16,23 +19,35 @@ const BATCH = 2 ** 14;
 /** The share by which the number of requests grows before the next search, so that the searches look at each only a few times. */
 const GROWTH = 1 / 4;
 
+type Called = Pick<NonNullable<Request["call"]>, "id" | "attempt" | "deadline">;
+
 /** The requests that a server must not run again. */
 export class SeenRequests {
-  /** Request → the time after which it is refused because of its deadline, and the time of its signature. The oldest request is first. */
-  #requests = new TextMap<{ readonly until: number; readonly signed: number }>();
+  /** Request → the time after which it is refused because of its deadline, and the time of its latest signature. The oldest request is first. */
+  #requests = new TextMap<{ readonly until: number; signed: number }>();
   /** The number of requests beyond which those that are too old are removed. */
   #most = BATCH;
   /** The latest signature of a forgotten request. */
   #forgotten = -Infinity;
 
-  /**
-   * Adds a request. Returns false if it was or may have been added before. `until` is the time after which it is refused because of its
-   * deadline.
-   */
-  add(id: string, signed: number, until: number): boolean {
-    if (signed <= this.#forgotten || this.#requests.has(id)) return false;
-    this.#requests.set(id, { until, signed });
+  /** Adds a request. Returns false if it was or may have been added before. */
+  add(call: Called, { time }: Pick<Signed, "time">): boolean {
+    const key = keyOf(call);
+    if (time <= this.#forgotten || this.#requests.has(key)) return false;
+    this.#requests.set(key, { until: call.deadline + CLOCK_SKEW, signed: time });
     if (this.#requests.size >= this.#most) this.#clean();
+    return true;
+  }
+
+  /**
+   * Returns whether the caller asks again for the answer of a call. Then it has signed its request again; a message that was sent before can
+   * come from anybody, and would have the server send a large answer each time.
+   */
+  asksAgain(call: Called, { time }: Pick<Signed, "time">): boolean {
+    const seen = this.#requests.get(keyOf(call));
+    if (!seen) return true;
+    if (time <= seen.signed) return false;
+    seen.signed = time;
     return true;
   }
 
@@ -47,4 +62,8 @@ export class SeenRequests {
     const { size } = this.#requests;
     this.#most = Math.min(size + Math.max(BATCH, size * GROWTH), MAX + BATCH);
   }
+}
+
+function keyOf({ id, attempt }: Called): string {
+  return `${id} ${attempt}`;
 }

@@ -12,7 +12,6 @@ import { userHeaders } from "../codec/headers.ts";
 import { validate } from "../codec/schema.ts";
 import { PendingWork } from "../internal/pending_work.ts";
 import { TextMap } from "../internal/text_map.ts";
-import { CLOCK_SKEW } from "../internal/time.ts";
 import type { Work } from "../internal/work.ts";
 import { ACTIVITY, answerActivity } from "./activity_answers.ts";
 import { allowed, deniedAnswer } from "./authorization.ts";
@@ -177,6 +176,7 @@ export class Server {
       const answer = this.#large.text(call.id) ?? this.#served.answer(call.id, call.age ?? 0);
       const late = lateRequest(fn, call.deadline, signed);
       if (answer === undefined || (answer !== false && late)) return this.#reply(request, "forgotten");
+      if (answer !== false && signed && !this.#seen.asksAgain(call, signed)) return; // anybody may have sent a copy of a request
       // if this fails, the caller sends its request again
       if (answer !== false) return void this.#replies.track(this.#undelivered.post(withoutArguments(request), answer));
       if (late) {
@@ -184,8 +184,7 @@ export class Server {
         return this.#refuse(request, "late");
       }
       if (this.#served.refused(call.id, call.attempt ?? Infinity)) return this.#reply(request, "gone");
-      const seen = signed && !this.#seen.add(`${call.id} ${call.attempt}`, signed.time, call.deadline + CLOCK_SKEW);
-      if (seen) return this.#reply(request, "forgotten");
+      if (signed && !this.#seen.add(call, signed)) return this.#reply(request, "forgotten");
       if (fn === ACTIVITY && !exposed) return void this.#replies.track(answerActivity(request, this.#core));
       this.#served.add(call.id);
     }
@@ -234,7 +233,8 @@ export class Server {
     work.forgetArguments();
     if (!answer) return this.#passOver(work);
     if (!call) return await this.#undelivered.answerPymq(work.request, answer);
-    if (work.cancelled || work.streaming) return void this.#running.delete(call.id);
+    if (work.streaming) return; // it was removed when the stream opened, and another call may have its id by now
+    if (work.cancelled) return void this.#running.delete(call.id);
     await this.#deliver(work, answer);
   }
 

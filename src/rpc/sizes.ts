@@ -17,6 +17,9 @@ export const MAX_HELD = [256 * 1024 * 1024, 512 * 1024 * 1024] as const;
  */
 export const SHARES = { large: 0.75, asking: 0.875 } as const;
 
+/** The number of characters beyond which the result of an answer is large: its caller confirms it. */
+export const LARGE: number = 64 * 1024;
+
 /** Counts the held characters, by caller. */
 export class Sizes {
   readonly #max: number;

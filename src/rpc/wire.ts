@@ -212,7 +212,7 @@ function isCall(value: unknown): value is NonNullable<Request["call"]> {
 }
 
 function isInbox(value: unknown): value is string {
-  return typeof value === "string" && value.length <= MAX_INBOX;
+  return typeof value === "string" && value !== "" && value.length <= MAX_INBOX;
 }
 
 /** Returns the known fields of a call: a server holds them until it has sent the answer. Versions without headers have a trace in their place. */

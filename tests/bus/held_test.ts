@@ -56,15 +56,14 @@ async function serve(post: (text: string) => boolean | Promise<boolean> = () => 
     yield "short";
     throw new Error(large());
   };
-  for (const [name, fn] of Object.entries({ large, values, failing })) {
+  for (const [name, fn] of Object.entries({ large, values, failing, nothing: () => {} })) {
     for (const exposure of exposures(name, fn, {}, [])) await server.expose(exposure);
   }
   let count = 0;
   /** Requests a call, whose caller confirms large answers, or a stream. Returns its id. */
-  const request = (fn: string, inbox: string, timeout = 60_000) => {
-    const id = `call ${count++}`;
+  const request = (fn: string, inbox: string, timeout = 60_000, id = `call ${count++}`) => {
     const call = { id, inbox, deadline: Date.now() + timeout, attempt: 1, confirms: true };
-    server.handleRequest([fn, "", [], {}, fn === "large" ? call : { ...call, stream: true }], 100);
+    server.handleRequest([fn, "", [], {}, fn === "large" || fn === "nothing" ? call : { ...call, stream: true }], 100);
     return id;
   };
   const requests = (fn: string, count: number, inbox: (i: number) => string, timeout?: number) =>
@@ -114,6 +113,31 @@ describe("what a server holds for its callers", () => {
     for (const id of ids.toReversed()) server.cancel(id);
     await settled();
     assertEquals(posted.length, 8);
+  });
+
+  it("contains nothing of calls that have the id of an open stream, and runs one of them at once", async () => {
+    const { server, held, posted, request, requests, settled } = await serve();
+    const forget = async () => {
+      for (let i = 0; i < 5; i++) {
+        const { length } = posted;
+        requests("nothing", 4_096, (i) => `other ${i}`);
+        await until("they are answered", () => posted.length >= length + 4_096);
+      }
+    };
+    const id = request("values", "caller");
+    await until("the stream is open", () => posted.length === 3); // its value and its end too
+    await forget();
+    const window = requests("large", 8, () => "caller");
+    request("large", "caller", 60_000, id);
+    await until("the second call of the id waits", () => held.total > 10 * MI);
+    server.streams.handleCredit([id, 2]);
+    await until("the stream has ended", () => held.total < 10 * MI);
+    await forget();
+    request("large", "caller", 60_000, id);
+    await until("it is answered", () => posted.at(-1)!.includes(id));
+    assert(posted.at(-1)!.includes('"refused":"running"'), posted.at(-1)!.slice(0, 200));
+    for (const each of [...window, id]) server.cancel(each);
+    await settled();
   });
 
   it("contains what is being sent, though its caller claims to have it", async () => {

@@ -18,8 +18,15 @@ const MI = 2 ** 20;
 /** Creates large answers, and a list of the ids of those that were admitted. */
 function open() {
   const connection = { recovering: false };
+  const account = { held: 0 };
+  const held = new class extends Sizes {
+    override add(caller: string, size: number): void {
+      super.add(caller, size);
+      account.held += size;
+    }
+  }(...MAX_HELD);
   const core = { exposeErrors: false, recovering: () => connection.recovering };
-  const answers = new LargeAnswers(core as unknown as Core, new Sizes(...MAX_HELD));
+  const answers = new LargeAnswers(core as unknown as Core, held);
   const admitted: string[] = [];
   const unconfirmed: string[] = [];
   const refused: unknown[] = [];
@@ -46,7 +53,7 @@ function open() {
     });
     return call;
   };
-  return { answers, admitted, unconfirmed, refused, admit, connection };
+  return { answers, admitted, unconfirmed, refused, admit, connection, account };
 }
 
 describe("LargeAnswers", () => {
@@ -87,6 +94,37 @@ describe("LargeAnswers", () => {
     } finally {
       STREAM_CHECK.every = before;
     }
+  });
+
+  it("drops answers that were sent when their calls are late: their caller needs no room for them", async () => {
+    const before = STREAM_CHECK.every;
+    STREAM_CHECK.every = 10;
+    try {
+      const { answers, admitted, admit, connection } = open();
+      connection.recovering = true; // otherwise it would make room because nothing is confirmed
+      const calls = Array.from({ length: 8 }, (_, i) => admit(String(i), text));
+      admit("next", text);
+      calls[0]!.late = true;
+      await until("the next one is admitted", () => admitted.includes("next"));
+      assertEquals([answers.text("0"), answers.text("1")], [undefined, "answer 1"]);
+      answers.end();
+    } finally {
+      STREAM_CHECK.every = before;
+    }
+  });
+
+  it("does not count a second answer with the id of one that is not confirmed", async () => {
+    const { answers, admitted, admit, account } = open();
+    for (let i = 0; i < 9; i++) admit(String(i), text);
+    const { held } = account;
+    admit("0", text);
+    admit("8", text);
+    assertEquals(account.held, held);
+    for (let i = 0; i < 9; i++) answers.confirm(String(i));
+    await pause(0);
+    answers.confirm("8");
+    assertEquals([account.held, admitted.length], [0, 9]);
+    answers.end();
   });
 
   it("keeps its answers while this bus is not connected, however long", async () => {

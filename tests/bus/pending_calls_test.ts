@@ -1,5 +1,5 @@
 // run: waiting
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertFalse } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { FakeTime } from "@std/testing/time";
 import { ClosedError, TimeoutError } from "../../src/errors.ts";
@@ -47,6 +47,17 @@ describe("PendingCalls", () => {
     await pause(10);
     assertEquals(lost, []);
     pending.close();
+  });
+
+  it("confirms a large answer that no call waits for, so that its server sends others, and posts nothing for a short one", () => {
+    const posts: [string, string][] = [];
+    const post = (...each: [string, string]) => Promise.resolve(void posts.push(each));
+    const pending = new PendingCalls({ post } as unknown as Core, new Directory({} as Sender));
+    const answer = (id: string, confirm: boolean) => ["fn", "", "str", false, { id, server: "server", confirm }];
+    assertFalse(pending.handleAnswer(answer("a", true), () => 2 ** 20));
+    assertFalse(pending.handleAnswer(answer("b", true), () => 1_000));
+    assertFalse(pending.handleAnswer(answer("c", false), () => 2 ** 20));
+    assertEquals(posts, [["server", writeCancel("a")]]);
   });
 
   it("asks again at the next check, and not after twice the time, if the inbox has dropped messages", async () => {

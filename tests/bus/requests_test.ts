@@ -7,6 +7,10 @@ const CALL = { id: "id", inbox: "inbox", deadline: 1 };
 const read = (part: object, channel = "") => readRequest(["fn", channel, [], {}, { ...CALL, ...part }]);
 
 describe("readRequest()", () => {
+  it("refuses an empty inbox, as which all callers of PyMQ count", () => {
+    assertEquals(read({ inbox: "" }), undefined);
+  });
+
   it("refuses an inbox, an id and an answer queue that are too long", () => {
     assertEquals(read({ inbox: "x".repeat(4_096) })?.call?.inbox.length, 4_096);
     assertEquals(read({ inbox: "x".repeat(4_097) }), undefined);

@@ -81,6 +81,22 @@ describe("Server", () => {
     await server.stop();
   });
 
+  it("does not answer a copy of a signed request, and answers its caller that asks again", async () => {
+    const { server, expose, answers, idle } = serve();
+    await expose(() => "result");
+    const call = { id: "a", inbox: "caller", deadline: Date.now() + 60_000, attempt: 1 };
+    const signed = { key: "key", time: Date.now(), nonce: "1", encrypted: false };
+    const answered = async (time: number) => {
+      server.handleRequest(["fn", "", [""], {}, call], 100, undefined, { ...signed, time });
+      await idle();
+      return answers.length;
+    };
+    const { time } = signed;
+    const counts: number[] = [];
+    for (const at of [time, time, time + 1, time, time + 1, time + 2]) counts.push(await answered(at));
+    assertEquals(counts, [1, 1, 2, 2, 2, 3]);
+  });
+
   it("sends no answer again after the deadline", async () => {
     const { server, expose, request, answers, results, idle } = serve();
     await expose(() => "an answer of any size");
