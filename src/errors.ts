@@ -5,7 +5,7 @@
  */
 import { recognise } from "./internal/copies.ts";
 import { cut } from "./internal/printable.ts";
-import { causesOf, deniedHost, isA, nameOf, stackOf, textOf } from "./internal/thrown.ts";
+import { causesOf, deniedHost, isA, nameOf, stackOf, textOf, textsOf } from "./internal/thrown.ts";
 
 /** The codes of errors: {@linkcode BusError.code}. */
 export type ErrorCode =
@@ -260,7 +260,7 @@ export class RemoteInvocationError extends RpcError {
     remoteType: string,
     remoteArgs: readonly unknown[] = [],
     remoteStack?: string,
-    reason = `${remoteType}(${remoteArgs.map(textOf).join(", ")})`,
+    reason = `${remoteType}(${textsOf(remoteArgs)})`,
   ) {
     super("remote_failed", `Cannot call "${fn}": ${reason}`);
     this.remoteType = remoteType;

@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { RemoteInvocationError } from "../mod.ts";
 import { connectionFault, nameOf, textOf } from "../src/internal/thrown.ts";
@@ -59,6 +59,34 @@ describe("a thrown value", () => {
     assertEquals(textOf(JSON.parse("[".repeat(100_000) + "]".repeat(100_000))), "[".repeat(1_000) + rest);
     assertEquals(textOf(Array.from({ length: 10_000 }, () => 7)), `[${"7,".repeat(500)}`.slice(0, 1_000) + rest);
     assertEquals(textOf({ a: "b".repeat(10_000) }), `{"a":"${"b".repeat(994)}${rest}`);
+  });
+
+  it("takes no longer than what is quoted of it: a peer chooses the arguments of a remote error", () => {
+    let read = 0;
+    const unspeakable = {
+      get toString() {
+        read++;
+        return 1;
+      },
+    };
+    const error = new RemoteInvocationError("fn", "E", Array(100_000).fill(unspeakable));
+    assert(read < 200, `${read} were read`);
+    assertEquals(error.message.slice(0, 30), 'Cannot call "fn": E({"toString');
+    assert(error.message.endsWith(", …)") && error.message.length < 1_100, error.message);
+
+    read = 0;
+    const part = {
+      get toJSON() {
+        return void read++;
+      },
+    };
+    for (const value of [[Array(100_000).fill(part)], { a: Object.fromEntries(Array(100_000).fill(part).entries()) }]) {
+      assertEquals(textOf(value).length, 1_001);
+    }
+    assert(read < 5_000, `${read} were read`);
+    assertEquals(textOf([new Uint8Array(100_000)]).slice(0, 20), '[{"0":0,"1":0,"2":0,');
+    assertEquals(textOf(new Uint8Array(100_000)), `${"0,".repeat(500)}…`);
+    assertEquals(textOf([new DataView(new ArrayBuffer(8))]), "[{}]");
   });
 
   it("is readable in the message of a RemoteInvocationError", () => {

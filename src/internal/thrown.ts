@@ -37,6 +37,16 @@ export function textOf(thrown: unknown): string {
   }
 }
 
+/** Returns the texts of values, up to {@linkcode QUOTED} characters and the rest of the last one: there can be very many values. */
+export function textsOf(values: readonly unknown[]): string {
+  let text = "";
+  for (const [i, value] of values.entries()) {
+    if (text.length > QUOTED) return `${text}, …`;
+    text += i === 0 ? textOf(value) : `, ${textOf(value)}`;
+  }
+  return text;
+}
+
 /**
  * Returns the name of the class of a thrown error: its `name`, or the name of its class if `name` is only inherited from a class of the
  * platform (`class OutOfStock extends Error {}` inherits "Error"). Returns "Error" for any other value.
@@ -148,7 +158,7 @@ function fieldsOf(error: unknown): Readonly<Record<string, unknown>> {
 function spoken(value: object): string | undefined {
   if (Array.isArray(value)) return undefined;
   try {
-    const text = String(value);
+    const text = String(ArrayBuffer.isView(value) ? beginningOf(value) : value);
     return text.startsWith("[object ") ? undefined : text;
   } catch {
     return undefined; // `toString` is no function, or throws
@@ -160,8 +170,20 @@ function json(value: object): string {
   let parts = 0; // each has a character at least
   return JSON.stringify(value, (_, part) => {
     if (parts++ > QUOTED) return undefined;
-    return typeof part === "bigint" ? String(part) : part;
+    if (typeof part === "bigint") return String(part);
+    if (typeof part === "string") return part.slice(0, QUOTED);
+    return typeof part === "object" && part !== null ? beginningOf(part) : part;
   });
+}
+
+/** Returns a copy of the beginning of a list, of bytes or of an object that has more parts than are quoted; any other object itself. */
+function beginningOf(value: object): object {
+  const count = QUOTED + 1;
+  if (Array.isArray(value)) return value.length > count ? value.slice(0, count) : value;
+  if (ArrayBuffer.isView(value)) return (value as Partial<Uint8Array>).subarray?.(0, count) ?? value;
+  const keys = Object.keys(value);
+  if (keys.length <= count) return value;
+  return Object.fromEntries(keys.slice(0, count).map((key) => [key, Reflect.get(value, key)]));
 }
 
 function cut(text: string): string {

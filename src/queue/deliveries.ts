@@ -20,7 +20,7 @@ import { tooLong, writeLetter } from "./letter.ts";
 
 /** Milliseconds before an item that could be neither acknowledged nor dead-lettered is redelivered. */
 export const REDELIVERY_DELAY = 1_000;
-/** The largest number of characters of an error in a dead letter, so that the letter fits the transport. */
+/** The largest number of characters of the class and of the message of an error in a dead letter, so that the letter fits the transport. */
 const MAX_CAUSE = 4_096;
 
 /** The parts of a bus that opening a delivery needs. */
@@ -220,7 +220,7 @@ export class Deliveries {
    */
   async putDeadLetter(delivery: Opened, readable: boolean, error: unknown, deadLetter: string): Promise<void> {
     const { sender, envelopes, codec } = this.core;
-    const cause = { name: nameOf(error), message: textOf(error).slice(0, MAX_CAUSE) };
+    const cause = { name: nameOf(error).slice(0, MAX_CAUSE), message: textOf(error).slice(0, MAX_CAUSE) };
     const { body, headers, topic } = delivery;
     const attempts = attemptsOf(delivery);
     // a full dead-letter queue must not block the next items, so the item is retried later
