@@ -16,6 +16,9 @@ import { BoundQueues } from "../src/provider/bindings.ts";
 import type { Sender } from "../src/provider/provider.ts";
 import { unmark } from "../src/provider/delivery_mark.ts";
 import { glob } from "../src/provider/glob.ts";
+import { Batcher } from "../src/providers/aws/batcher.ts";
+import { idleTopics } from "../src/providers/aws/cleanup.ts";
+import type { AwsClient } from "../src/providers/aws/client.ts";
 import { toBusError } from "../src/providers/aws/errors.ts";
 import { asUntried, read, readItem as readAwsItem } from "../src/providers/aws/message.ts";
 import { unescapeName } from "../src/providers/aws/names.ts";
@@ -343,6 +346,18 @@ describe("The readers of the wire take linear time", () => {
       "answers to PyMQ on Redis": async (names) => {
         const answers = new Answers({ call: () => Promise.resolve(1) } as unknown as Client);
         for (const name of names) await answers.put(name, "").catch(() => {});
+      },
+      "batches for queues of AWS": async (names) => {
+        const batcher = new Batcher<string>((_, items) => Promise.resolve(items.map(() => undefined)), {
+          parallel: () => 1,
+        });
+        await Promise.all(names.map((name) => batcher.add(name, "")));
+      },
+      "subscriptions of AWS": async (names) => {
+        const Topics = names.map((name) => ({ TopicArn: `arn:aws:sns:region:1:${name}` }));
+        const Subscriptions = Topics.map((topic) => ({ ...topic, Endpoint: "" }));
+        const client = { call: () => Promise.resolve({ Subscriptions, Topics }) } as unknown as AwsClient;
+        assertEquals(await Array.fromAsync(idleTopics(client, undefined)), []);
       },
       "limited maps": (names) => {
         const map = new LimitedTextMap(100_000);

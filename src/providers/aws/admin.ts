@@ -5,6 +5,7 @@
  * @module
  */
 import type { Admin, BusInfo, Check, FunctionInfo, GroupInfo, QueueInfo, TopicInfo } from "../../provider/admin.ts";
+import { TextMap, textSet } from "../../internal/text_map.ts";
 import { parseGroupQueue } from "../../provider/queue_names.ts";
 import { checkService } from "./checks.ts";
 import { type AskCredentials, AwsClient } from "./client.ts";
@@ -56,7 +57,7 @@ export class AwsAdmin implements Admin {
     return this.#try("list topics", async () => {
       const found = await this.#subscribed();
       return [...found].flatMap(([topic, queues]): TopicInfo[] => {
-        const subscribers = [...queues].filter(ownedByBus).length;
+        const subscribers = [...queues.keys()].filter(ownedByBus).length;
         if (subscribers === 0 || topicOfRegistry(topic) !== undefined) return [];
         if (topic === this.#names.all) return [{ name: "*", pattern: true, subscribers }];
         const name = this.#names.topicOf(topic);
@@ -68,11 +69,11 @@ export class AwsAdmin implements Admin {
   functions(): Promise<FunctionInfo[]> {
     return this.#try("list functions", async () => {
       const [subscribed, buses] = await Promise.all([this.#subscribed(), this.#buses()]);
-      const up = new Set(buses.map(({ id }) => id));
+      const up = textSet(buses.map(({ id }) => id));
       return [...subscribed].flatMap(([topic, queues]) => {
         const served = topicOfRegistry(topic);
         const name = served === undefined ? undefined : this.#names.topicOf(served);
-        const servers = [...queues].filter(ownedByBus).map(busId).filter((id) => up.has(id));
+        const servers = [...queues.keys()].filter(ownedByBus).map(busId).filter((id) => up.has(id));
         return name === undefined || servers.length === 0 ? [] : [{ name, servers }];
       });
     });
@@ -81,7 +82,7 @@ export class AwsAdmin implements Admin {
   groups(): Promise<GroupInfo[]> {
     return this.#try("list groups", async () => {
       const found = [...await this.#subscribed()].flatMap(([topic, queues]) =>
-        [...queues].map((queue) => ({ topic, queue: this.#names.queueOf(queue) ?? "" }))
+        [...queues.keys()].map((queue) => ({ topic, queue: this.#names.queueOf(queue) ?? "" }))
       );
       return found.flatMap(({ topic, queue }) => {
         const { target, group } = parseGroupQueue(queue) ?? { target: "", group: "" };
@@ -106,7 +107,7 @@ export class AwsAdmin implements Admin {
       const idle = await Array.fromAsync(idleTopics(this.#client, this.#names));
       return [
         ...dead.map((url) => `queue ${nameOf(url)}`),
-        ...new Set(idle.map(({ topicArn }) => `topic ${nameOf(topicArn)}`)),
+        ...textSet(idle.map(({ topicArn }) => `topic ${nameOf(topicArn)}`)).keys(),
       ];
     });
   }
@@ -137,12 +138,12 @@ export class AwsAdmin implements Admin {
   }
 
   /** Returns the SNS topics of the namespace that have subscriptions, each with the names of the subscribed queues. */
-  async #subscribed(): Promise<Map<string, Set<string>>> {
-    const found = new Map<string, Set<string>>();
+  async #subscribed(): Promise<TextMap<TextMap<true>>> {
+    const found = new TextMap<TextMap<true>>();
     for await (const { topicArn, endpoint } of subscriptions(this.#client)) {
       const topic = nameOf(topicArn);
       if (!this.#names.ownsTopic(topic)) continue;
-      found.set(topic, (found.get(topic) ?? new Set()).add(nameOf(endpoint)));
+      found.set(topic, (found.get(topic) ?? textSet([])).set(nameOf(endpoint), true));
     }
     return found;
   }

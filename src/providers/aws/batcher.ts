@@ -5,6 +5,7 @@
  */
 import type { BusError } from "../../errors.ts";
 import { Fifo } from "../../internal/fifo.ts";
+import { TextMap } from "../../internal/text_map.ts";
 import { BATCH } from "./client.ts";
 import { MAX_MESSAGE } from "./message.ts";
 
@@ -30,7 +31,7 @@ interface KeyState<T> {
 export class Batcher<T> {
   readonly #run: Run<T>;
   readonly #options: BatcherOptions<T>;
-  readonly #keys = new Map<string, KeyState<T>>();
+  readonly #keys = new TextMap<KeyState<T>>();
 
   /** Creates a batcher that makes its requests with `run`. */
   constructor(run: Run<T>, options: BatcherOptions<T>) {

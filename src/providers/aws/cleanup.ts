@@ -5,6 +5,7 @@
  */
 import { ListSubscriptionsCommand, ListTopicsCommand } from "@aws-sdk/client-sns";
 import { GetQueueAttributesCommand, GetQueueUrlCommand, ListQueuesCommand } from "@aws-sdk/client-sqs";
+import { TextMap, textSet } from "../../internal/text_map.ts";
 import { type AwsClient, REPEATABLE } from "./client.ts";
 import { deleteQueue, topicsOf } from "./bus_queue.ts";
 import { failureOf, noQueue } from "./errors.ts";
@@ -120,16 +121,16 @@ export async function* subscriptions(client: AwsClient): AsyncGenerator<Subscrip
  * queue that does not exist (`endpoint`). It lists all topics and subscriptions of the account.
  */
 export async function* idleTopics(client: AwsClient, names: Names | undefined): AsyncGenerator<Subscription> {
-  const subscribed = new Set<string>();
+  const subscribed = textSet([]);
   const owns = (topicArn: string) => !names || names.ownsTopic(nameOf(topicArn));
-  const gone = new Map<string, Promise<boolean>>();
+  const gone = new TextMap<Promise<boolean>>();
   const isGone = (bus: string) => {
     if (!ownedByBus(bus)) return false;
     if (!gone.has(bus)) gone.set(bus, hasNoQueue(client, bus));
     return gone.get(bus)!;
   };
   for await (const subscription of subscriptions(client)) {
-    subscribed.add(subscription.topicArn);
+    subscribed.set(subscription.topicArn, true);
     if (owns(subscription.topicArn) && await isGone(nameOf(subscription.endpoint))) yield subscription;
   }
   const list = (NextToken?: string) =>

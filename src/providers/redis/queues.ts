@@ -44,9 +44,9 @@ export class Queues {
   #fault: ReceiverContext["fault"];
   #count = 0;
   #takers = new Map<string, LosslessTaker>();
-  /** No `Map`: on Deno, a search for an id from a message can add it to the table of the engine, whose hash is public. */
+  /** No `Map`, nor below: on Deno, a search for an id or a key from a message can add it to the table of the engine, whose hash is public. */
   #byId = new TextMap<LosslessTaker>();
-  #byKey = new Map<string, Set<LosslessTaker>>();
+  #byKey = new TextMap<Set<LosslessTaker>>();
   #sweeper: ReturnType<typeof setInterval> | undefined;
   #tracking = false;
   /** The running removals of records. */
