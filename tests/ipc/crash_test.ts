@@ -108,7 +108,7 @@ describe("processes that are killed", () => {
     for (const path of ["waiting/queue", `loops/${buses[0]}/empty`]) {
       mkdirSync(`/dev/shm/${namespace}/${path}`, { recursive: true });
     }
-    // on a busy machine, a bus may not have the time, and the one after it goes on
+    // on a busy machine, a bus may not have the time, and the one after it continues
     await until("nothing is left", async () => {
       const bus = await Bus.open(ipc(), { namespace: fresh() });
       await bus.close();
