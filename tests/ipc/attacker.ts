@@ -74,6 +74,11 @@ const attacks: Record<string, (namespace: string) => boolean> = {
     return swap(all.filter((each) => !all.some((other) => other.startsWith(`${each}/`))));
   },
 
+  /** Replaces each directory in one that is open to everybody. */
+  invade(namespace) {
+    return swap(below(`/dev/shm/${namespace}`));
+  },
+
   /** Replaces the directories of queues, and each one below the namespace's own. */
   parents(namespace) {
     const root = `/dev/shm/${namespace}`;

@@ -107,28 +107,37 @@ async function live(name: string): Promise<string[]> {
   return received;
 }
 
-/** Makes the home as it was. */
-function furnish(): void {
+/** Makes the directories of a topic as PyMQ does, with another umask for the namespace than for those in it: these are open to everybody. */
+function open(name: string): void {
+  for (const path of ["", "/subscribers", "/subscribers/a", "/subscribers/a/topic"]) {
+    mkdirSync(`/dev/shm/${name}${path}`);
+    chmodSync(`/dev/shm/${name}${path}`, path === "" ? 0o755 : 0o777);
+  }
+}
+
+/** Makes the home as it was. Returns its state. */
+function furnish(): string[] {
   for (const name of readdirSync(home)) rmSync(`${home}/${name}`, { recursive: true });
   for (const each of [home, `${home}/held`, `${home}/back`, `${home}/bodies`]) {
     mkdirSync(each, { recursive: true });
     chmodSync(each, 0o700);
     writeFileSync(`${each}/precious`, "mine");
   }
+  return state();
 }
 
-/** Everything in the home, with its mode and group. */
+/** Everything in the home, with its mode, its time and its group. */
 function state(path = home): string[] {
-  const { gid, mode } = lstatSync(path);
+  const { gid, mode, mtimeMs } = lstatSync(path);
   const directory = (mode & 0o170000) === 0o040000;
   const inside = directory ? readdirSync(path).sort().flatMap((name) => state(`${path}/${name}`)) : [];
-  return [`${path.slice(home.length)} ${mode.toString(8)} ${gid === process.getgid!() ? "" : gid}`.trim(), ...inside];
+  const group = gid === process.getgid!() ? "" : gid;
+  return [`${path.slice(home.length)} ${mode.toString(8)} ${mtimeMs} ${group}`.trim(), ...inside];
 }
 
 const found = new Set<string>();
 const endings = new Map<string, number>();
-furnish();
-const intact = state();
+let intact = furnish();
 
 /** Lives once while the attacker acts before these calls; false if there were fewer. */
 async function trial(name: string, moments: Record<number, string>): Promise<{ ended: boolean; answers: boolean[] }> {
@@ -139,6 +148,7 @@ async function trial(name: string, moments: Record<number, string>): Promise<{ e
     if (command !== undefined) answers.push(ask(command, name));
   };
   let ending = "lived";
+  if (attack === "invade") open(name);
   try {
     for (const text of await live(name)) if (text !== "mine") found.add(`received "${text}"`);
   } catch (error) {
@@ -151,7 +161,7 @@ async function trial(name: string, moments: Record<number, string>): Promise<{ e
   if (String(now) !== String(intact)) {
     const differ = [...now.filter((each) => !intact.includes(each)), ...intact.filter((each) => !now.includes(each))];
     found.add(`${Object.entries(moments).map(([call, what]) => `${what} at ${call}`).join()}: ${differ.join()}`);
-    furnish();
+    intact = furnish();
   }
   for (let i = 0; i < 2; i++) {
     ask("clear", name); // each can remove only its own
@@ -167,7 +177,7 @@ async function trial(name: string, moments: Record<number, string>): Promise<{ e
 let trials = 0;
 const fresh = () => `ipc-${process.pid}-${trials++}`;
 for (let call = 2;; call++) {
-  if (group !== undefined) {
+  if (group !== undefined || attack === "invade") {
     if ((await trial(fresh(), { [call - 1]: "seed", [call]: attack })).ended) break;
     continue;
   }

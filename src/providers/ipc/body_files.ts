@@ -4,8 +4,9 @@
  * @module
  */
 import { isUnavailable, ProviderError } from "../../errors.ts";
+import { type Access, trusted } from "./access.ts";
+import type { Directories } from "./directories.ts";
 import { check, notOwned, systemError } from "./errors.ts";
-import { type Access, type Directories, trusted } from "./directories.ts";
 import { Errno } from "./errno.ts";
 import { LINK_BYTES } from "./files.ts";
 import { readItem } from "./frames.ts";

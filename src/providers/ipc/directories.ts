@@ -5,17 +5,21 @@
  * Any user can create names in `/dev/shm`, and the members of a group can rename each other's directories. So the root of the tree is
  * opened once, but not through a link, and its owner is checked by its descriptor. All other paths start at that descriptor:
  *
- * - If only this user can write to the root, no other user can have put a link below it, and the kernel follows the whole path.
- * - If other users can write to it, each directory of the path is opened, but not through a link, and the call is made in the last one.
- *   That directory can be renamed meanwhile, but the call still affects the opened directory, which belongs to this tree.
+ * - If only this user can enter the root, no other user can have put anything below it, and the kernel follows the whole path.
+ * - If other users can enter it, each directory of the path is opened, but not through a link, its owner is checked, and the call is made
+ *   in the last one. That directory can be renamed meanwhile, but the call still affects the opened directory, which belongs to this tree.
+ *
+ * PyMQ's directories have the mode that the umask of its process leaves, and may be open to everybody. A directory to which users without
+ * access can write is closed to them before it is used, and then keeps the sticky bit if it is the root: others may have been there.
  *
  * @module
  */
-import { check, notDirectory, notOwned, systemError } from "./errors.ts";
+import { type Access, mayClose, modes, OWNER, strangers, trusted } from "./access.ts";
+import { check, notDirectory, notOwned, notShared, systemError } from "./errors.ts";
 import { Errno } from "./errno.ts";
 import { Listing } from "./listing.ts";
 import type { Posix, Stat } from "./posix.ts";
-import { type Steps, type Visitor, walk } from "./walk.ts";
+import { clear, type Steps, type Visitor, walk } from "./walk.ts";
 
 /** The number of attempts to create something in a directory that other processes remove because it is empty. */
 const ATTEMPTS = 100;
@@ -23,28 +27,13 @@ const ATTEMPTS = 100;
 /** The mode bits that let other users write. */
 const OTHERS_WRITE = 0o022;
 /**
- * The mode bits of this user. Directories, files and queues are created with these only, because they first belong to the primary group of
- * the process, which other users may share.
+ * The mode bit of a directory that keeps users from renaming and removing the files of other users. In the root of a single user, it tells
+ * later buses that the root was open to others.
  */
-export const OWNER = 0o700;
-/** The mode bit of a directory that keeps users from renaming and removing the files of other users. */
 const STICKY = 0o1000;
-
-/** The users that may access the files and queues of a namespace. */
-export interface Access {
-  /** The id of a group whose members have access. Default: only this user has access. */
-  readonly group?: number;
-}
-
-/** Returns the modes of files and queues, and of directories. */
-export function modes({ group }: Access): { readonly file: number; readonly directory: number } {
-  return group === undefined ? { file: 0o600, directory: 0o700 } : { file: 0o660, directory: 0o2770 };
-}
 
 /** The largest number of characters of a path, as in the kernel. */
 const PATH_LENGTH = 4_096;
-/** The largest number of levels of directories that are removed. tsmq creates three. */
-const LEVELS = 8;
 
 /** A system call relative to the open directory `at`, in which `name` is. `root` is the descriptor of the root. */
 type Call<T> = (at: number, name: string, root: number) => T | number;
@@ -59,7 +48,7 @@ export class Directories {
   #descriptor: number | undefined;
   /** Whether the open root was removed. */
   #removed = false;
-  /** Whether other users may write below the root. */
+  /** Whether other users may enter the root, or may have entered it. */
   #shared = false;
 
   /** Creates an object for the tree below `root`, which need not exist. */
@@ -70,17 +59,30 @@ export class Directories {
   }
 
   /**
-   * Throws if the root exists and belongs neither to this user nor to the group.
+   * Throws if a directory exists, by default the root, and it or one above belongs neither to this user nor to the group, or is open to
+   * others and cannot be closed.
    *
    * @throws {ProviderError} "denied"
    */
-  trust(): void {
+  trust(path = ""): void {
     const opened = this.#open();
-    if (opened >= 0 || opened === -Errno.ENOENT) return;
-    const what = `Cannot use ${this.root}`;
-    const stat = this.#posix.stat(this.root); // says whose it is
-    if (typeof stat === "object" && !stat.directory) throw notDirectory(what);
-    throw typeof stat === "object" && opened === -Errno.EACCES ? notOwned(what, stat.uid) : systemError(opened, what);
+    if (opened < 0 && opened !== -Errno.ENOENT) throw this.#refusal(opened, this.root, this.#posix.stat(this.root));
+    const names = path.split("/");
+    for (let i = 1; opened >= 0 && path !== "" && i <= names.length; i++) {
+      const each = names.slice(0, i).join("/");
+      const result = this.openDirectory(each);
+      if (result === -Errno.EACCES) throw this.#refusal(result, this.path(each), this.stat(each));
+      if (result < 0) return;
+      this.#posix.close(result);
+    }
+  }
+
+  /** Returns the error for a directory that cannot be used. Its state says whose it is. */
+  #refusal(result: number, path: string, stat: Stat | number): Error {
+    const what = `Cannot use ${path}`;
+    if (typeof stat === "object" && !stat.directory) return notDirectory(what);
+    if (typeof stat === "number" || result !== -Errno.EACCES) return systemError(result, what);
+    return trusted(stat, this.#posix.user, this.#access) ? notShared(what) : notOwned(what, stat.uid);
   }
 
   /** Returns the descriptor of the root, if it is open. The number stays the same until {@linkcode close}. */
@@ -108,7 +110,7 @@ export class Directories {
       const made = this.make(directory);
       result = made < 0 && made !== -Errno.EEXIST ? made : create();
     }
-    if (result === -Errno.EACCES) this.trust();
+    if (result === -Errno.EACCES) this.trust(directory);
     if (result < 0 && attempt > 0) this.prune(directory);
     return result;
   }
@@ -162,26 +164,8 @@ export class Directories {
 
   /** Removes a directory with everything in it, in steps. Of a link, only the link is removed, not its target. */
   *remove(path: string): Steps {
-    yield* this.#clear(this.openDirectory(path), LEVELS);
+    yield* clear(this.#posix, this.openDirectory(path));
     this.#at(path, (at, name) => this.#posix.removeDirectory(name, at));
-  }
-
-  /** Removes everything in an open directory, which it closes. */
-  *#clear(directory: number, levels: number): Steps {
-    if (directory < 0) return;
-    try {
-      const names: string[] = [];
-      while (this.#posix.listPart(directory, names) > 0) {
-        for (const name of names.splice(0)) {
-          yield;
-          if (this.#posix.unlink(name, directory) !== -Errno.EISDIR || levels === 0) continue;
-          yield* this.#clear(this.#posix.openDirectory(name, directory, true), levels - 1);
-          this.#posix.removeDirectory(name, directory);
-        }
-      }
-    } finally {
-      this.#posix.close(directory);
-    }
   }
 
   /** Walks over a directory and those below it, in steps, up to the limits of {@linkcode walk}. */
@@ -202,7 +186,13 @@ export class Directories {
 
   /** Returns the names in a directory, or an errno. */
   read(path: string): readonly string[] | number {
-    return this.#at<readonly string[]>(path, (at, name) => this.#posix.list(name, false, at));
+    const directory = this.openDirectory(path);
+    if (directory < 0) return directory;
+    try {
+      return this.#posix.listOpen(directory);
+    } finally {
+      this.#posix.close(directory);
+    }
   }
 
   /** Returns the state of a file or directory, or an errno. A link is not followed. */
@@ -217,7 +207,7 @@ export class Directories {
 
   /** Opens a directory to be listed or locked. */
   openDirectory(path: string): number {
-    return this.#at(path, (at, name) => this.#posix.openDirectory(name, at, true));
+    return this.#at(path, (at, name) => this.#enter(name, at, true));
   }
 
   /** Creates a file that its owner can write and, with `written`, the group too. Returns its descriptor. */
@@ -289,7 +279,7 @@ export class Directories {
     let at = root;
     try {
       for (const name of names) {
-        const next = this.#posix.openDirectory(name, at);
+        const next = this.#enter(name, at);
         if (next < 0) return next;
         if (at !== root) this.#posix.close(at);
         at = next;
@@ -300,22 +290,46 @@ export class Directories {
     }
   }
 
-  /** Returns the descriptor of the root, or an errno: EACCES if the root belongs to another user. */
+  /** Opens a directory below the root. */
+  #enter(name: string, at: number, read = false): number {
+    const directory = this.#posix.openDirectory(name, at, read);
+    const refused = this.#shared && directory >= 0 ? this.#protect(directory, this.#posix.stat(directory)) : 0;
+    if (refused === 0) return directory;
+    this.#posix.close(directory);
+    return refused;
+  }
+
+  /** Keeps users without access from changing an open directory. Returns an errno if it is another user's, or cannot be closed to them. */
+  #protect(directory: number, stat: Stat | number, mark = 0): number {
+    if (typeof stat === "number") return stat;
+    if (!trusted(stat, this.#posix.user, this.#access)) return -Errno.EACCES;
+    const strange = strangers(stat, this.#access);
+    if ((stat.mode & strange & OTHERS_WRITE) === 0) return 0;
+    if (!mayClose(stat, this.#posix.user, this.#access)) return -Errno.EACCES;
+    const open = this.#posix.openDirectory(".", directory, true); // with a descriptor for paths only, the mode cannot be set
+    if (open < 0) return open;
+    const closed = this.#posix.setMode(open, stat.mode & ~strange | mark);
+    this.#posix.close(open);
+    return closed;
+  }
+
+  /** Returns the descriptor of the root, or an errno: EACCES if the root belongs to another user, or is open to others. */
   #open(): number {
     const before = this.#descriptor;
     if (before !== undefined && !this.#removed) return before;
     const root = this.#posix.openDirectory(this.root);
     if (root < 0) return root;
     const stat = this.#posix.stat(root);
-    if (typeof stat === "object" && trusted(stat, this.#posix.user, this.#access)) {
-      this.#shared = this.#access.group !== undefined || (stat.mode & OTHERS_WRITE) !== 0;
+    const refused = this.#protect(root, stat, STICKY);
+    if (typeof stat === "object" && refused === 0) {
+      this.#shared = this.#access.group !== undefined || (stat.mode & (strangers(stat, this.#access) | STICKY)) !== 0;
       const descriptor = before === undefined ? root : this.#posix.replace(before, root);
       if (descriptor < 0) return descriptor;
       this.#removed = false;
       return this.#descriptor = descriptor;
     }
     this.#posix.close(root);
-    return typeof stat === "number" ? stat : -Errno.EACCES;
+    return refused;
   }
 
   /** Returns whether the open root was removed, so that another directory may have its name. If so, the next call opens that one. */
@@ -323,13 +337,4 @@ export class Directories {
     const stat = this.#posix.stat(this.#descriptor!);
     return this.#removed = typeof stat === "number" || stat.links === 0;
   }
-}
-
-/** Returns whether a file or queue belongs to this user or to the group. */
-export function trusted(
-  stat: { readonly uid: number; readonly gid: number },
-  user: number,
-  { group }: Access,
-): boolean {
-  return stat.uid === user || (group !== undefined && stat.gid === group);
 }

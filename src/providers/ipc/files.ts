@@ -270,7 +270,12 @@ export class Files {
     const { native } = this.#library;
     const keep = 0xffffffff;
     const changed = this.result(native.fchown(descriptor, keep, group));
-    return changed < 0 ? changed : this.result(native.fchmod(descriptor, mode));
+    return changed < 0 ? changed : this.setMode(descriptor, mode);
+  }
+
+  /** Sets the mode of a descriptor. */
+  setMode(descriptor: number, mode: number): number {
+    return this.result(this.#library.native.fchmod(descriptor, mode));
   }
 
   /** Sets the modification time to `ms` milliseconds. With `read`, it also sets the access time to now. */

@@ -3,8 +3,8 @@
  *
  * @module
  */
+import { type Access, modes, OWNER } from "./access.ts";
 import { check, isLimit, limitReached, notOpened, notOwned, notShared, systemError } from "./errors.ts";
-import { type Access, modes, OWNER } from "./directories.ts";
 import { Errno } from "./errno.ts";
 import { LimitedTextMap } from "../../internal/caches.ts";
 import { TextMap } from "../../internal/text_map.ts";

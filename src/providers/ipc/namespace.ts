@@ -3,10 +3,11 @@
  *
  * @module
  */
+import { type Access, SETGID } from "./access.ts";
 import { BodyFiles } from "./body_files.ts";
 import { BusError } from "../../errors.ts";
 import { DelayedItems } from "./delayed_items.ts";
-import { type Access, Directories } from "./directories.ts";
+import { Directories } from "./directories.ts";
 import { Errno } from "./errno.ts";
 import { raiseLimits } from "./limits.ts";
 import type { Listing } from "./listing.ts";
@@ -43,9 +44,6 @@ const SMALL_FILE = 2 ** 24;
 
 /** The number of names in the directory of all namespaces that are looked at without a pause. */
 const SKIPPED = 256;
-
-/** The mode bit of a directory that a bus with the option `group` has made. */
-const SETGID = 0o2000;
 
 /** A namespace, opened by one half of a bus. */
 export class Namespace {

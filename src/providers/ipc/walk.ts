@@ -3,11 +3,15 @@
  *
  * @module
  */
+import { Errno } from "./errno.ts";
 import { TOPIC_LEVELS } from "./names.ts";
 import type { Posix } from "./posix.ts";
 
 /** The number of names after which a walk reads no more, and visits no further directories. */
 const NAMES = 2 ** 17;
+
+/** The largest number of levels of directories that are removed. tsmq creates three. */
+const LEVELS = 8;
 
 /** The largest number of steps of a part. A step makes a few system calls, and members of a group can create any number of names. */
 export const PART = 512;
@@ -78,6 +82,24 @@ export function* walk(posix: Posix, first: number, visitor: Visitor): Steps<bool
     }
   } finally {
     for (const { descriptor } of visits) posix.close(descriptor);
+  }
+}
+
+/** Removes everything in an open directory, which it closes, in steps. Of a link, only the link is removed, not its target. */
+export function* clear(posix: Posix, directory: number, levels: number = LEVELS): Steps {
+  if (directory < 0) return;
+  try {
+    const names: string[] = [];
+    while (posix.listPart(directory, names) > 0) {
+      for (const name of names.splice(0)) {
+        yield;
+        if (posix.unlink(name, directory) !== -Errno.EISDIR || levels === 0) continue;
+        yield* clear(posix, posix.openDirectory(name, directory, true), levels - 1);
+        posix.removeDirectory(name, directory);
+      }
+    }
+  } finally {
+    posix.close(directory);
   }
 }
 

@@ -1,0 +1,46 @@
+/**
+ * Who may use the files, directories and queues of a namespace.
+ *
+ * @module
+ */
+
+/**
+ * The mode bits of this user. Directories, files and queues are created with these only, because they first belong to the primary group of
+ * the process, which other users may share.
+ */
+export const OWNER = 0o700;
+/** The mode bit of a directory that a bus with the option `group` has made. */
+export const SETGID = 0o2000;
+
+/** The users that may access the files and queues of a namespace. */
+export interface Access {
+  /** The id of a group whose members have access. Default: only this user has access. */
+  readonly group?: number;
+}
+
+/** The owner, the group and the mode of something. */
+interface Owned {
+  readonly uid: number;
+  readonly gid: number;
+  readonly mode: number;
+}
+
+/** Returns the modes of files and queues, and of directories. */
+export function modes({ group }: Access): { readonly file: number; readonly directory: number } {
+  return group === undefined ? { file: 0o600, directory: 0o700 } : { file: 0o660, directory: 0o2770 };
+}
+
+/** Returns whether a file or queue belongs to this user or to the group. */
+export function trusted({ uid, gid }: Omit<Owned, "mode">, user: number, { group }: Access): boolean {
+  return uid === user || (group !== undefined && gid === group);
+}
+
+/** Returns the mode bits of a directory that are for users without access. */
+export function strangers({ gid }: Owned, { group }: Access): number {
+  return gid === group ? 0o007 : 0o077;
+}
+
+/** Returns whether this user may change the mode of a directory, which is not one that a bus of its own has made for another group. */
+export function mayClose({ uid, gid, mode }: Owned, user: number, { group }: Access): boolean {
+  return uid === user && ((mode & SETGID) === 0 || (mode & 0o002) !== 0 || gid === group);
+}
