@@ -39,7 +39,7 @@ function modeOf(path: string): number {
   return statSync(path).mode & 0o7777;
 }
 
-/** What the thief prints. */
+/** Runs the thief. Resolves with the word that it prints. */
 async function thief(what: string, root: string, queue: string): Promise<string> {
   const { output } = await runAs(OTHER, THIEF, what, root, queue);
   return /^(planted|stole \d+|E[A-Z]+)$/m.exec(output)?.[0] ?? output;

@@ -1,5 +1,5 @@
 /**
- * Who may use the files, directories and queues of a namespace.
+ * The users that may use the files, directories and queues of a namespace.
  *
  * @module
  */

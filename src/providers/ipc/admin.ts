@@ -118,9 +118,8 @@ export class IpcAdmin implements Admin {
       const pid = namespace.names.parseBus(bus)?.pid;
       const opened = namespace.directories.stat(`${namespace.busDirectory(bus)}/${THREAD}`);
       // a member of the group can set any time
-      const since = typeof opened === "number" || opened.modified > Date.now()
-        ? undefined
-        : Math.round(opened.modified);
+      const known = typeof opened === "object" && opened.modified >= 0 && opened.modified <= Date.now();
+      const since = known ? Math.round(opened.modified) : undefined;
       return { id: busId(bus), process: pid === undefined ? undefined : this.#programOf(pid), host, pid, since };
     });
   }
