@@ -1,10 +1,9 @@
 /**
- * The message attributes that other programs have given to items. An item that no handler has started goes back with them.
+ * The names of message attributes that other programs have given to items. An item that no handler has started goes back with them.
  *
- * The SDK reads the answers of SQS with `JSON.parse`, and the engine keeps each new name, and on Bun each new short value, in a table whose
- * hash is public: texts that collide take a time that grows with the square of their number. So after a number of different ones, only
- * tsmq's own attribute is asked for. Then an item that no handler has started cannot be sent again without losing attributes: it stays in
- * its queue, and SQS counts the delivery.
+ * The SDK reads the answers of SQS with `JSON.parse`, and the engine keeps each new name in a table whose hash is public: names that collide
+ * take a time that grows with the square of their number. So after a number of different names, only tsmq's own attribute is asked for. Then
+ * an item that no handler has started cannot be sent again without losing attributes: it stays in its queue, and SQS counts the delivery.
  *
  * @module
  */
@@ -12,19 +11,16 @@ import type { Message } from "@aws-sdk/client-sqs";
 import { BusError } from "../../errors.ts";
 import { textSet } from "../../internal/text_map.ts";
 
-/** The number of different texts. So many that collide take about 20 ms; programs give an attribute the same name in all their items. */
+/** The number of different names. So many that collide take about 20 ms; programs give an attribute the same name in all their items. */
 const LIMIT = 1_024;
 
-/** The number of characters of the longest value that the engine of Bun keeps. */
-const SHORT = 10;
-
-/** The names, types and short values that a bus has seen. */
+/** The names that a bus has seen. */
 export class AttributeNames {
-  readonly #texts = textSet([]);
+  readonly #names = textSet([]);
   readonly #fault: (error: BusError) => void;
   #full = false;
 
-  /** Starts without texts. `fault` is called once, when there are too many. */
+  /** Starts without names. `fault` is called once, when there are too many. */
   constructor(fault: (error: BusError) => void) {
     this.#fault = fault;
   }
@@ -34,26 +30,20 @@ export class AttributeNames {
     return !this.#full;
   }
 
-  /** Counts the texts of received items. */
+  /** Counts the names of received items. */
   count(messages: readonly Message[]): void {
     if (this.#full) return;
     for (const { MessageAttributes = {} } of messages) {
-      for (const [name, { DataType, StringValue, BinaryValue = [] }] of Object.entries(MessageAttributes)) {
-        this.#texts.set(name, true);
-        const bytes = String.fromCharCode(...BinaryValue.slice(0, SHORT + 1)); // they come as a text of base64
-        for (const text of [DataType, StringValue, bytes]) {
-          if (text && text.length <= SHORT) this.#texts.set(text, true);
-        }
-      }
+      for (const name of Object.keys(MessageAttributes)) this.#names.set(name, true);
     }
-    if (this.#texts.size <= LIMIT) return;
+    if (this.#names.size <= LIMIT) return;
     this.#full = true;
-    this.#texts.clear();
+    this.#names.clear();
     this.#fault(
       new BusError(
         "busy",
-        `Items of other programs have more than ${LIMIT} different names, types and short values of message attributes. From now on, tsmq ` +
-          "reads no more of them, and an item that no handler has started keeps the delivery that SQS has counted",
+        `Items of other programs have more than ${LIMIT} different names of message attributes. From now on, tsmq reads no more of them, and ` +
+          "an item that no handler has started keeps the delivery that SQS has counted",
       ),
     );
   }
