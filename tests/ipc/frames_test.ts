@@ -47,7 +47,7 @@ function frames(random: Random): Frame[] {
   const topics = [text(random), text(random)].map((topic) => topic || "t");
   return Array.from({ length: random.int(1, 8) }, () => ({
     topic: random.pick(topics),
-    body: text(random),
+    body: text(random) || "0",
     file: random.chance(0.2),
   }));
 }
@@ -79,6 +79,16 @@ describe(`kernel messages (seed ${SEED})`, () => {
         assertEquals(readEvents(message.subarray(0, cut)), undefined, `the first ${cut} of ${length} bytes were read`);
       }
     }
+  });
+
+  it("are refused when a body is empty, which no bus writes", () => {
+    for (const lengths of ["1:0,", "1:1,:0,", `1:1,${":0,".repeat(600)}`, "1:@0,"]) {
+      assertEquals(
+        readEvents(encoder.encode(`\x01${lengths}\ntb`.slice(0, lengths.includes(":1,") ? undefined : -1))),
+        undefined,
+      );
+    }
+    assertEquals(readEvents(encoder.encode("\x01\n")), [], "a message without events");
   });
 
   it("are refused, or decode to events of the same bytes, when they are changed", () => {

@@ -3,7 +3,7 @@
  *
  * - Events to a tsmq bus: `\x01`, a line of lengths, then the texts. Each event has the lengths `topic:body`. The topic's is left out
  *   if the topic is that of the event before. An `@` in front of the body's means that the text is the name of a file
- *   (`body_files.ts`) with topic and body. Lengths count UTF-16 units, so one decoding serves all texts.
+ *   (`body_files.ts`) with topic and body. No text of a body is empty. Lengths count UTF-16 units, so one decoding serves all texts.
  * - The file of an event: a line with the topic's length, then topic and body.
  * - An event to PyMQ: its `IpcEvent` as JSON, one for each message.
  * - An item: its text, as PyMQ writes it, with its mark (`delivery_mark.ts`) if it came back. `\x02` and the name of a file if it is
@@ -77,7 +77,8 @@ function readBatch(text: string): Frame[] | undefined {
     const match = /^(\d{0,5}):(@?)(\d{1,5})$/.exec(pair);
     if (!match) return undefined;
     if (match[1] !== "") topic = text.slice(at, at += Number(match[1]));
-    if (topic === undefined) return undefined;
+    // no body is empty; hostile ones would be many errors in few bytes
+    if (topic === undefined || Number(match[3]) === 0) return undefined;
     frames.push({ topic, body: text.slice(at, at += Number(match[3])), file: match[2] === "@" });
   }
   return at === text.length ? frames : undefined;
