@@ -4,6 +4,22 @@ import { describe, it } from "@std/testing/bdd";
 import { Listing, TICK } from "../../src/providers/ipc/listing.ts";
 
 describe("the names in a directory", () => {
+  it("are chosen and sorted once until the directory changes", () => {
+    const stat = { inode: 1, modified: 0, size: 40 } as never;
+    let arranged = 0;
+    const listing = new Listing(
+      { path: (path) => path, stat: () => stat, read: () => ["b", "x", "a"] },
+      "queues",
+      (names) => {
+        arranged++;
+        return names.filter((name) => name !== "x").sort();
+      },
+    );
+    const names = listing.names();
+    assertEquals(names, ["a", "b"]);
+    assertEquals([listing.names() === names, arranged], [true, 1]);
+  });
+
   it("are read again after a change that set the same time, however long this thread pauses", () => {
     const modified = Date.now();
     let [names, reads] = [["0"], 0];

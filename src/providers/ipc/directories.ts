@@ -179,9 +179,9 @@ export class Directories {
     return typeof names === "number" ? [] : names;
   }
 
-  /** Returns the cached listing of a directory that is read often. */
-  listing(path: string): Listing {
-    return new Listing(this, path);
+  /** Returns the cached listing of a directory that is read often. `arrange` chooses and sorts the names. */
+  listing(path: string, arrange?: (names: readonly string[]) => readonly string[]): Listing {
+    return new Listing(this, path, arrange);
   }
 
   /** Returns the names in a directory, or an errno. */

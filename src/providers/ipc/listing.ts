@@ -33,14 +33,19 @@ export interface Tree {
 export class Listing {
   #tree: Tree;
   #path: string;
+  #arrange: ((names: readonly string[]) => readonly string[]) | undefined;
   #names = NO_NAMES;
   /** The directory's state when its names were read. Undefined if the next change might not change the state. */
   #read: Stat | undefined;
   /** The index of the first name of the next part. */
   #next = 0;
 
-  /** Creates a listing of the directory at this path of the tree, which need not exist. */
-  constructor(tree: Tree, path: string) {
+  /**
+   * Creates a listing of the directory at this path of the tree, which need not exist. `arrange` chooses and sorts names when they are read,
+   * not whenever they are used: others can create any number.
+   */
+  constructor(tree: Tree, path: string, arrange?: (names: readonly string[]) => readonly string[]) {
+    this.#arrange = arrange;
     this.#tree = tree;
     this.#path = path;
   }
@@ -56,7 +61,7 @@ export class Listing {
     if (same && this.#names !== NO_NAMES) return this.#names;
     const names = this.#tree.read(this.#path);
     this.#read = now - stat.modified > TICK ? stat : undefined;
-    return typeof names === "number" ? this.#none(names) : this.#names = names;
+    return typeof names === "number" ? this.#none(names) : this.#names = this.#arrange?.(names) ?? names;
   }
 
   /** Returns a part of the names, and at the next call those that follow: members of a group can create any number. */

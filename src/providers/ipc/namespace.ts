@@ -76,7 +76,8 @@ export class Namespace {
     this.processes = new Processes(posix);
     this.directories = new Directories(posix, `${directory}/${name}`, settings);
     this.directories.trust();
-    this.#buses = this.directories.listing(BUSES);
+    const isBus = (name: string) => this.names.parseBus(name) !== undefined;
+    this.#buses = this.directories.listing(BUSES, (names) => names.filter(isBus));
     this.bodyFiles = new BodyFiles(posix, this.directories, settings, fileLimit);
     this.queues = new MessageQueues(posix, this.names, settings);
     this.#pymq = new Directories(posix, `${pymqDirectory}/${name}`, settings);
@@ -142,7 +143,7 @@ export class Namespace {
 
   /** Returns the tsmq buses of this namespace. */
   buses(): readonly string[] {
-    return this.#buses.names().filter((name) => this.names.parseBus(name) !== undefined);
+    return this.#buses.names();
   }
 
   /** Returns the buses of this namespace whose process has ended, including PyMQ's. */

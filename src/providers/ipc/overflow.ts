@@ -70,9 +70,9 @@ export class Overflow {
     return this.pages(queue).length > 0;
   }
 
-  /** Returns the names of the pages. */
+  /** Returns the names of the pages, in order. */
   pages(queue: string): readonly string[] {
-    return this.#listing(this.#pages, this.#path(queue)).names();
+    return this.#listing(this.#pages, this.#path(queue), inOrder).names();
   }
 
   /** Returns the number of items that are being moved into the kernel's queue. The last one of the overflow may be among them. */
@@ -91,7 +91,7 @@ export class Overflow {
   put(queue: string, key: string, message: Uint8Array, pages: readonly string[] = this.pages(queue)): void {
     const { bodyFiles, directories, names } = this.#context;
     const name = nameOfItem({ key, starts: 0, lease: 0, unconfirmed: false, bus: this.#id });
-    const tail = this.#tail(queue, last(pages), key);
+    const tail = this.#tail(queue, pages.at(-1), key);
     const what = `Cannot put into ${names.title(queue)} by a link in ${directories.root}`;
     check(bodyFiles.writeLink(this.#path(queue, tail.page), name, message), what);
     tail.room--;
@@ -116,15 +116,15 @@ export class Overflow {
     return size;
   }
 
-  /** Returns the names of the files, by pages. */
+  /** Returns the names of the items, by pages. */
   files(queue: string): (readonly string[])[] {
-    return this.pages(queue).map((page) => this.#namesIn(queue, page));
+    return this.pages(queue).map((page) => this.#itemsIn(queue, page));
   }
 
   /** Yields all items, the oldest first. */
   *all(queue: string): Generator<ItemFile> {
     for (const { page, names } of this.#contents(queue)) {
-      for (const name of names.sort()) {
+      for (const name of names) {
         yield { path: `${this.#path(queue, page)}/${name}`, name };
       }
     }
@@ -166,7 +166,7 @@ export class Overflow {
     const { directories } = this.#context;
     for (const { page, names } of this.#contents(queue)) {
       if (names.length > 0) {
-        const head = { page, names: names.sort(), next: 0 };
+        const head = { page, names, next: 0 };
         this.#heads.set(queue, head);
         return head;
       }
@@ -177,22 +177,26 @@ export class Overflow {
   }
 
   /** Yields the pages in order, each with the names of its items, until there are too many without an item. */
-  *#contents(queue: string): Generator<{ readonly page: string; readonly names: string[] }> {
+  *#contents(queue: string): Generator<{ readonly page: string; readonly names: readonly string[] }> {
     let empty = 0;
-    for (const page of [...this.pages(queue)].sort()) {
-      const names = this.#namesIn(queue, page).filter(parseItem);
+    for (const page of this.pages(queue)) {
+      const names = this.#itemsIn(queue, page);
       if (names.length === 0 && empty++ >= EMPTY_PAGES) return;
       yield { page, names };
     }
   }
 
-  #namesIn(queue: string, page: string): readonly string[] {
-    return this.#listing(this.#items, this.#path(queue, page)).names();
+  #itemsIn(queue: string, page: string): readonly string[] {
+    return this.#listing(this.#items, this.#path(queue, page), itemsInOrder).names();
   }
 
-  #listing(listings: LimitedTextMap<Listing>, path: string): Listing {
+  #listing(
+    listings: LimitedTextMap<Listing>,
+    path: string,
+    arrange?: (names: readonly string[]) => readonly string[],
+  ): Listing {
     let listing = listings.get(path);
-    if (!listing) listings.set(path, listing = this.#context.directories.listing(path));
+    if (!listing) listings.set(path, listing = this.#context.directories.listing(path, arrange));
     return listing;
   }
 
@@ -202,9 +206,10 @@ export class Overflow {
   }
 }
 
-/** Returns the name that is the last one in order. */
-function last(names: readonly string[]): string | undefined {
-  let last: string | undefined;
-  for (const name of names) if (last === undefined || name > last) last = name;
-  return last;
+function inOrder(names: readonly string[]): readonly string[] {
+  return [...names].sort();
+}
+
+function itemsInOrder(names: readonly string[]): readonly string[] {
+  return names.filter(parseItem).sort();
 }
