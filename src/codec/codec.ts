@@ -17,6 +17,7 @@ import { ProviderError, ValidationError } from "../errors.ts";
 import type { StandardSchemaV1 } from "./schema.ts";
 import { builtin } from "../internal/builtin.ts";
 import { isA, textOf } from "../internal/thrown.ts";
+import { ownText } from "../internal/utf8.ts";
 
 export type { EventClass } from "./classes.ts";
 export type { Written } from "./write.ts";
@@ -161,9 +162,7 @@ export class Codec {
       const value = list && type ? reviver.list(type, list) : reviver.body(parsed, mark, body.length);
       this.typed = reviver.bytes;
       if (!(value instanceof Promise)) return decoded(value, type);
-      return value.then((settled) => decoded(settled, type), (error) => {
-        throw unreadable(error, body);
-      });
+      return settled(value, type, ownText(body));
     } catch (error) {
       throw unreadable(error, body);
     }
@@ -247,6 +246,14 @@ function outlineOf(parsed: unknown, type: string | undefined): Decoded {
 
 function decoded(value: unknown, type: string | undefined): Decoded {
   return type === undefined ? { value } : { value, type };
+}
+
+async function settled(value: Promise<unknown>, type: string | undefined, body: string): Promise<Decoded> {
+  try {
+    return decoded(await value, type);
+  } catch (error) {
+    throw unreadable(error, body);
+  }
 }
 
 function unreadable(error: unknown, body: string): ValidationError {

@@ -7,6 +7,7 @@
  */
 
 import { UntrustedError, type ValidationError } from "../errors.ts";
+import { ownText } from "../internal/utf8.ts";
 import { itemHeaders, type MessageHeaders, parseHeaders, readHeaders, topicIn } from "./headers.ts";
 
 /** A message's body and headers. */
@@ -140,7 +141,7 @@ export function separate(text: string): { readonly head: string; readonly body: 
 
 function openTraced(text: string): Opened | undefined {
   const body = TRACED.test(text) ? openBody(text.slice(TRACEPARENT_LENGTH + 2)) : undefined;
-  const headers = readHeaders({ traceparent: text.slice(0, TRACEPARENT_LENGTH) });
+  const headers = readHeaders({ traceparent: ownText(text.slice(0, TRACEPARENT_LENGTH)) });
   return headers && body !== undefined ? { body, headers } : undefined;
 }
 

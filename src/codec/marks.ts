@@ -56,8 +56,8 @@ const MAX_CACHED = 256;
 const MAX_CACHED_LENGTH = 1_024;
 /** The number of arguments in one call of `String.fromCharCode`. Engines accept about ten thousand. */
 const CHUNK = 4_096;
-const written = new LimitedMap<string, string>(MAX_CACHED);
-const read = new LimitedMap<string, Mark>(MAX_CACHED);
+const written = new LimitedMap<string>(MAX_CACHED);
+const read = new LimitedMap<Mark>(MAX_CACHED);
 
 /** Writes the JSON of a mark as white space. Returns an empty string if there is no mark. */
 export function writeMarks(mark: string | undefined): string {

@@ -1,12 +1,13 @@
 /**
- * Maps of a limited size, for values that can be read or computed again.
+ * Maps of a limited size, for values that can be read or computed again. Their keys are copies: a key may be a part of a large text.
  *
  * @module
  */
 import { TextMap } from "./text_map.ts";
+import { ownText } from "./utf8.ts";
 
 /** A map that removes its oldest entries beyond a limit. An entry that is set again counts as new. */
-export class LimitedMap<K, V> extends Map<K, V> {
+export class LimitedMap<V> extends Map<string, V> {
   readonly #limit: number;
 
   /** Creates an empty map of at most `limit` entries. */
@@ -16,9 +17,9 @@ export class LimitedMap<K, V> extends Map<K, V> {
   }
 
   /** Sets a value. */
-  override set(key: K, value: V): this {
+  override set(key: string, value: V): this {
     this.delete(key);
-    super.set(key, value);
+    super.set(ownText(key), value);
     if (this.size > this.#limit) this.delete(this.keys().next().value!);
     return this;
   }
@@ -37,7 +38,7 @@ export class LimitedTextMap<V> extends TextMap<V> {
   /** Sets a value. */
   override set(key: string, value: V): this {
     this.delete(key);
-    super.set(key, value);
+    super.set(ownText(key), value);
     if (this.size > this.#limit) this.delete(this.oldest!);
     return this;
   }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { ownText } from "./utf8.ts";
 
 /** The largest number of tokens that are read. An envelope of SNS with ten attributes has less than 300. */
 const MAX_TOKENS = 1_024;
@@ -72,10 +73,10 @@ export function endOfString(json: string, first: number): number {
   return -1;
 }
 
-/** Decodes a JSON string. Returns undefined for any other JSON. */
+/** Decodes a JSON string, whose text then refers to no other. Returns undefined for any other JSON. */
 export function stringIn(json: string | undefined): string | undefined {
   const inner = json?.match(/^"(.*)"$/s)?.[1];
-  return inner === undefined || ESCAPED_ONLY.test(inner.replace(ESCAPE, "")) ? undefined : unescape(inner);
+  return inner === undefined || ESCAPED_ONLY.test(inner.replace(ESCAPE, "")) ? undefined : ownText(unescape(inner));
 }
 
 /**

@@ -6,7 +6,7 @@
 import { LimitedMap } from "./caches.ts";
 
 /** The secrets that this thread has sent: the last ones, because a function may return another password for each connection. */
-const sent = new LimitedMap<string, true>(100);
+const sent = new LimitedMap<true>(100);
 
 /** Stands in place of a secret. */
 const HIDDEN = "***";

@@ -1,10 +1,11 @@
 /**
- * The text of UTF-8 bytes, in the way that is fastest for their number.
+ * The text of UTF-8 bytes, in the way that is fastest for their number, and copies of texts.
  *
  * @module
  */
 import type { Buffer } from "node:buffer";
 
+const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** From this number of bytes on, Deno's `TextDecoder` is faster than its `Buffer`: twice at 1 kB, five times at 10 kB. On Bun both are as fast. */
@@ -13,4 +14,13 @@ const LONG = 512;
 /** Returns the text of the bytes between two indexes, with U+FFFD in place of what is not UTF-8. */
 export function utf8(bytes: Buffer, from = 0, to: number = bytes.length): string {
   return to - from < LONG ? bytes.toString("utf8", from, to) : decoder.decode(bytes.subarray(from, to));
+}
+
+/**
+ * Returns a copy of a text that does not refer to another one. In both engines, a part of a text (`slice`, `split`, a group of a match) keeps
+ * the whole text in memory, which may be all messages of a turn, while a limit counts only the part. `JSON.parse` makes new strings.
+ */
+export function ownText(text: string): string {
+  // UTF-8 has no lone surrogates, which only this program's own texts have
+  return text.isWellFormed() ? decoder.decode(encoder.encode(text)) : JSON.parse(JSON.stringify(text));
 }

@@ -59,8 +59,7 @@ export class Cipher {
   }
 
   #keep(session: string, key: Uint8Array): void {
-    if (this.#sessions.has(session)) return;
-    this.#sessions.set(Buffer.from(session, "utf8").toString("utf8"), key); // a part of a message would keep its text in memory
+    if (!this.#sessions.has(session)) this.#sessions.set(session, key);
   }
 }
 

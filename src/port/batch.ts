@@ -12,7 +12,7 @@ export function pack(bodies: string[]): string | string[] {
   return bodies.length < 2 || bodies.some((body) => body.includes(BETWEEN)) ? bodies : bodies.join(BETWEEN);
 }
 
-/** Returns the bodies of a posted value. */
+/** Returns the bodies of a posted value. Those that outlive the turn must be copied (`ownText`): each may refer to the whole text. */
 export function unpack(packed: string | string[]): string[] {
   return typeof packed === "string" ? packed.split(BETWEEN) : packed;
 }

@@ -173,7 +173,7 @@ export class Inflow {
     else runs.push(flow.id, 1);
     this.#last = flow;
     if (flow.pattern) frame.topics ??= bodies.map(() => "");
-    (frame.topics as string[] | undefined)?.push(topic);
+    frame.topics?.push(topic);
     bodies.push(body);
   }
 
@@ -181,7 +181,6 @@ export class Inflow {
     const frame = this.#events;
     if (!frame) return;
     frame.bodies = pack(frame.bodies as string[]);
-    if (frame.topics) frame.topics = pack(frame.topics as string[]);
     this.#events = this.#last = undefined;
   }
 

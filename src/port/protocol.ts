@@ -57,9 +57,9 @@ export type FromReceiver =
   | { kind: "failed"; id: number; error: PlainError }
   /**
    * Events, in columns. `runs`: pairs of a subscription and its number of consecutive events. `topics`: one for each event, present if
-   * any event belongs to a pattern. `batch.ts` packs topics and bodies.
+   * any event belongs to a pattern. `batch.ts` packs the bodies, but not the topics, which the waiting events keep.
    */
-  | { kind: "events"; runs: number[]; topics?: string | string[]; bodies: string | string[] }
+  | { kind: "events"; runs: number[]; topics?: string[]; bodies: string | string[] }
   /** Messages of the inbox, which `batch.ts` packs. */
   | { kind: "inbox"; bodies: string | string[] }
   /** Bodies from the topics of served functions, one topic for each. */

@@ -131,9 +131,8 @@ export class Streams {
   }
 
   /** Passes the events of a frame to their subscriptions. */
-  receive({ runs, topics, bodies }: FromReceiver & { kind: "events" }): void {
+  receive({ runs, topics = [], bodies }: FromReceiver & { kind: "events" }): void {
     const all = unpack(bodies);
-    const names = topics === undefined ? [] : unpack(topics);
     for (let run = 0, at = 0; run < runs.length; run += 2) {
       const from = at;
       at += runs[run + 1]!;
@@ -142,7 +141,7 @@ export class Streams {
       this.#reportReplacement(subscription);
       const { filter, receive } = subscription;
       const some = runs.length === 2 ? all : all.slice(from, at);
-      this.#guard(() => receive(filter.pattern ? names.slice(from, at) : filter.topic, some));
+      this.#guard(() => receive(filter.pattern ? topics.slice(from, at) : filter.topic, some));
     }
   }
 

@@ -8,6 +8,7 @@ import { type MessageHeaders, userHeaders } from "../codec/headers.ts";
 import { heldBytes } from "../codec/held_bytes.ts";
 import type { Core } from "../core.ts";
 import { Fifo } from "../internal/fifo.ts";
+import { ownText } from "../internal/utf8.ts";
 import { cost } from "../port/credit.ts";
 import type { Stream } from "../port/streams.ts";
 import { SeenEvents } from "./seen_events.ts";
@@ -103,7 +104,7 @@ export class SharedSubscription {
     const single = typeof topics === "string";
     for (let i = 0; i < bodies.length; i++) {
       const topic = single ? topics : topics[i]!;
-      if (this.#behind) this.#behind.push([topic, bodies[i]!]);
+      if (this.#behind) this.#behind.push([topic, ownText(bodies[i]!)]);
       else this.#deliver(topic, bodies[i]!);
     }
     this.#offer();

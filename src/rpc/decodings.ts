@@ -8,14 +8,15 @@ import { heldBytes } from "../codec/held_bytes.ts";
 import { BusError, ValidationError } from "../errors.ts";
 import { PendingWork } from "../internal/pending_work.ts";
 import { isA } from "../internal/thrown.ts";
+import { ownText } from "../internal/utf8.ts";
 import { Load } from "./load.ts";
 import { REQUEST } from "./wire.ts";
 
 /**
- * Receives a decoded body, and the bytes that its types take (`Codec.typed`). If the body could not be read, it receives the parts that could
- * be read, and the error.
+ * Receives a decoded body, its text, and the bytes that its types take (`Codec.typed`). If the body could not be read, it receives the parts
+ * that could be read, and the error.
  */
-export type Accept = (decoded: Decoded, typed: number, unreadable?: ValidationError) => void;
+export type Accept = (decoded: Decoded, body: string, typed: number, unreadable?: ValidationError) => void;
 
 /**
  * Called with the parts of a body that can be read before an asynchronous schema validates the body. It may return a function to call after
@@ -54,36 +55,40 @@ export class Decodings extends PendingWork {
    */
   decode(body: string, name: string, accept: Accept, begin: Begin): boolean {
     if (this.#full(name)) return true;
-    const fail = (error: unknown) => {
-      this.#context.report(error, name, true);
-      if (!isA(error, ValidationError) || error.body !== body) return true;
-      const outline = Codec.outline(body);
-      if (outline) accept(outline, 0, error);
-      return outline !== undefined;
-    };
     try {
       const { codec } = this.#context;
       const decoded = codec.decode(body, this.#raw);
-      const { typed } = codec;
-      if (!(decoded instanceof Promise)) {
-        accept(decoded, typed);
-        return true;
-      }
-      const outline = Codec.outline(body);
-      const end = outline && begin(outline);
-      const bytes = heldBytes(body, typed);
-      this.#load.add(bytes);
-      const ended = () => {
-        this.#load.remove(bytes);
-        end?.();
-      };
-      void this.track(
-        decoded.finally(ended).then((decoded) => accept(decoded, typed)).catch((error) => void fail(error)),
-      );
+      if (decoded instanceof Promise) this.#await(decoded, ownText(body), codec.typed, name, accept, begin);
+      else accept(decoded, body, codec.typed);
       return true;
     } catch (error) {
-      return fail(error);
+      return this.#fail(error, body, name, accept);
     }
+  }
+
+  #await(decoding: Promise<Decoded>, body: string, typed: number, name: string, accept: Accept, begin: Begin): void {
+    const outline = Codec.outline(body);
+    const end = outline && begin(outline);
+    const bytes = heldBytes(body, typed);
+    this.#load.add(bytes);
+    const ended = () => {
+      this.#load.remove(bytes);
+      end?.();
+    };
+    void this.track(
+      decoding.finally(ended).then((decoded) => accept(decoded, body, typed)).catch((error) => {
+        this.#fail(error, body, name, accept);
+      }),
+    );
+  }
+
+  /** Reports an error. Passes on the parts of the body that can be read, and returns false if there are none. */
+  #fail(error: unknown, body: string, name: string, accept: Accept): boolean {
+    this.#context.report(error, name, true);
+    if (!isA(error, ValidationError) || error.body !== body) return true;
+    const outline = Codec.outline(body);
+    if (outline) accept(outline, body, 0, error);
+    return outline !== undefined;
   }
 
   /** Returns whether so many messages wait for their schemas that this one is dropped. Its sender sends it again. */

@@ -28,7 +28,7 @@ interface Servers {
 export class Directory {
   #sender: Sender;
   #proofs: Proofs | undefined;
-  #known = new LimitedMap<string, Servers>(MAX_FUNCTIONS);
+  #known = new LimitedMap<Servers>(MAX_FUNCTIONS);
 
   /** Creates a directory that reads the registry of this transport. With `proofs`, calls are made only to servers that have a key. */
   constructor(sender: Sender, proofs?: Proofs) {

@@ -58,9 +58,9 @@ export class Inbox {
   }
 
   /** Handles a message. Returns false if no part of it can be read. */
-  #message(body: string, answersOnly: boolean, signed?: Signed): boolean {
+  #message(text: string, answersOnly: boolean, signed?: Signed): boolean {
     const { caller, server, report } = this.#bus;
-    return this.#bus.decodings.decode(body, "", ({ value, type }, typed, unreadable) => {
+    return this.#bus.decodings.decode(text, "", ({ value, type }, body, typed, unreadable) => {
       const fault = signed && untimely(type, signed);
       if (fault) report(fault, "", true);
       else if (type === ANSWER) caller.handleAnswer(value, () => heldBytes(body, typed), unreadable);
@@ -80,12 +80,12 @@ export class Inbox {
   requests(topics: readonly string[], texts: readonly string[]): void {
     for (const [i, text] of texts.entries()) {
       const topic = topics[i]!;
-      const { body, signed, refused } = this.#bus.envelopes.open("event", topic, text) ?? { body: text };
+      const { body: opened, signed, refused } = this.#bus.envelopes.open("event", topic, text) ?? { body: text };
       if (refused) {
         this.#bus.report(refused, topic, true);
         continue;
       }
-      this.#bus.decodings.decode(body, topic, ({ value, type }, typed, unreadable) => {
+      this.#bus.decodings.decode(opened, topic, ({ value, type }, body, typed, unreadable) => {
         if (type !== REQUEST) return; // other events on a function's topic are not for servers
         this.#encryptAnswers(value, signed);
         this.#bus.server.handleRequest(value, heldBytes(body, typed), unreadable, signed);

@@ -57,7 +57,7 @@ describe("Inflow", () => {
       {
         kind: "events",
         runs: [1, 1, 2, 1, 1, 1, 2, 1],
-        topics: pack(["", "b", "", "c"]),
+        topics: ["", "b", "", "c"],
         bodies: pack(["1", "2", "3", "4"]),
       },
       { kind: "events", runs: [1, 2], bodies: pack(["5", "6"]) },

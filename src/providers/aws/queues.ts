@@ -36,7 +36,7 @@ export class Queues {
   readonly #client: AwsClient;
   readonly #names: Names;
   readonly #reads: boolean;
-  readonly #urls = new LimitedMap<string, Promise<string>>(REMEMBERED);
+  readonly #urls = new LimitedMap<Promise<string>>(REMEMBERED);
 
   /** Prepares requests to queues with these names. `reads` is true for the half that receives items. */
   constructor(client: AwsClient, names: Names, reads: boolean) {

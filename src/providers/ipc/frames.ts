@@ -12,6 +12,7 @@
  * @module
  */
 import { stringIn } from "../../internal/json.ts";
+import { ownText } from "../../internal/utf8.ts";
 import { unmark } from "../../provider/delivery_mark.ts";
 
 const BATCH = "\x01";
@@ -71,15 +72,17 @@ function readBatch(text: string): Frame[] | undefined {
   let at = text.indexOf("\n") + 1;
   const lengths = text.slice(1, at - 1).split(",");
   if (at === 0 || lengths.pop() !== "") return undefined;
+  // events of different topics may be held for different times
+  const own = lengths.filter((pair) => !pair.startsWith(":")).length > 1 ? ownText : (part: string) => part;
   const frames: Frame[] = [];
   let topic: string | undefined;
   for (const pair of lengths) {
     const match = /^(\d{0,5}):(@?)(\d{1,5})$/.exec(pair);
     if (!match) return undefined;
-    if (match[1] !== "") topic = text.slice(at, at += Number(match[1]));
+    if (match[1] !== "") topic = own(text.slice(at, at += Number(match[1])));
     // no body is empty; hostile ones would be many errors in few bytes
     if (topic === undefined || Number(match[3]) === 0) return undefined;
-    frames.push({ topic, body: text.slice(at, at += Number(match[3])), file: match[2] === "@" });
+    frames.push({ topic, body: own(text.slice(at, at += Number(match[3]))), file: match[2] === "@" });
   }
   return at === text.length ? frames : undefined;
 }

@@ -84,8 +84,8 @@ export class Subscriptions {
   /** The directory of the namespace, and PyMQ's if it is another one. */
   #roots: readonly Directories[];
   #rootsRead = performance.now();
-  #routes = new LimitedMap<string, CachedRoute>(CACHE_SIZE);
-  #servers = new LimitedMap<string, Listing>(CACHE_SIZE);
+  #routes = new LimitedMap<CachedRoute>(CACHE_SIZE);
+  #servers = new LimitedMap<Listing>(CACHE_SIZE);
 
   /** Creates the subscriptions of a namespace. `onDead` is called when dead buses are found. */
   constructor(context: SubscriptionsContext, onDead: () => void) {

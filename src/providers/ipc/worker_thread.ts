@@ -37,7 +37,7 @@ const OPENING = 1_024;
 
 /** The workers whose buses are opening. Members of a group can write into the directory of a bus, so the worker uses its port. */
 export class TellingWorkers implements AskHandler {
-  #told = new LimitedMap<string, WorkerParts>(OPENING);
+  #told = new LimitedMap<WorkerParts>(OPENING);
 
   /** Stores what a worker tells. */
   answer(verb: string, argument: unknown): void {

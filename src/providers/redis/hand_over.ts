@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { ownText } from "../../internal/utf8.ts";
 import { readTopic } from "../../provider/topic_mark.ts";
 import type { Delivery } from "../../provider/provider.ts";
 import type { Client } from "./client.ts";
@@ -83,7 +84,7 @@ export function readHandedOver(message: string): HandedOver | undefined {
   const end = message.indexOf("\n");
   const bodyAt = message.indexOf("\n", end + 1) + 1;
   if (end < 0 || bodyAt === 0) return undefined;
-  const receipt = message.slice(end + 1, bodyAt - 1);
+  const receipt = ownText(message.slice(end + 1, bodyAt - 1)); // the lease outlives the item's text
   const starts = /:(\d{1,10})$/.exec(receipt)?.[1];
   if (starts === undefined) return undefined;
   const delivery = { receipt, ...readTopic(message.slice(bodyAt)), attempt: Number(starts) + 1 };
