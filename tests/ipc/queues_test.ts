@@ -72,9 +72,10 @@ async function both(
 /** Uses up all descriptors until it is disposed, so that files cannot be opened. */
 async function noDescriptor(file = /./): Promise<Disposable> {
   const posix = await loadPosix();
-  const { openFile } = posix;
+  const { openDirectory, openFile } = posix;
   posix.openFile = (...args) => file.test(args[0]) ? -Errno.EMFILE : openFile.apply(posix, args);
-  return { [Symbol.dispose]: () => void (posix.openFile = openFile) };
+  posix.openDirectory = (...args) => file.test(args[0]) ? -Errno.EMFILE : openDirectory.apply(posix, args);
+  return { [Symbol.dispose]: () => void Object.assign(posix, { openDirectory, openFile }) };
 }
 
 describe("an item whose file cannot be opened because no descriptor is left", () => {

@@ -76,7 +76,7 @@ onRedis("a neighbour", ({ it, server, provider }) => {
     await bus.subscribe("topic", (event) => events.push(event)).ready;
     let runs = 0;
     await bus.expose("fn", () => ++runs);
-    const inboxes = [`__eventbus:${other}:topic`, `__eventbus:${namespace}:topic`, address(other, 1), "", "x"];
+    const inboxes = [`__eventbus:${other}:topic`, `__eventbus:${namespace}:topic`, address(other, 1), "x"];
     const channels = ["topic", `__rpc_`, "__rpc_jobs", `__rpc_${crypto.randomUUID()}:x`, "jobs"];
     await neighbour(async (redis) => {
       const seen: string[] = [];
@@ -84,6 +84,7 @@ onRedis("a neighbour", ({ it, server, provider }) => {
       watch.on("pmessage", (_pattern, channel: string) => seen.push(channel));
       await watch.psubscribe(`*${other}*`, `*${namespace}:topic`);
       try {
+        await redis.publish(`__eventbus:${namespace}:fn`, requestTo("")); // no address: it is not served
         for (const inbox of inboxes) await redis.publish(`__eventbus:${namespace}:fn`, requestTo(inbox));
         for (const channel of channels) await redis.publish(`__eventbus:${namespace}:fn`, requestTo("", channel));
         await until("all are served", () => runs === inboxes.length + channels.length);
