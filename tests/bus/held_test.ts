@@ -4,16 +4,14 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { beforeAll, describe, it } from "@std/testing/bdd";
-import { Codec } from "../../src/codec/codec.ts";
-import type { Core } from "../../src/core.ts";
 import { BusError } from "../../src/errors.ts";
-import { PendingWork } from "../../src/internal/pending_work.ts";
 import { STREAM_CHECK } from "../../src/internal/time.ts";
 import { Work } from "../../src/internal/work.ts";
 import { exposures } from "../../src/rpc/exposure.ts";
 import { Server } from "../../src/rpc/server.ts";
 import { Sizes } from "../../src/rpc/sizes.ts";
 import { pause, until } from "../support/until.ts";
+import { serverCore } from "./server_core.ts";
 
 const MI = 2 ** 20;
 
@@ -32,20 +30,10 @@ class Account extends Sizes {
 /** A server of results, values and errors of a million characters, and the messages that it has posted: `post` posts each of them. */
 async function serve(post: (text: string) => boolean | Promise<boolean> = () => true) {
   const posted: string[] = [];
-  const core = {
-    link: { inbox: "server", subscribe: () => ({ ready: Promise.resolve(), credit: () => {}, close: async () => {} }) },
-    post: async (_inbox: string, text: string) => {
-      posted.push(text);
-      return await post(text);
-    },
-    codec: new Codec(),
-    features: { maxBody: Infinity },
-    telemetry: { observe: (_verb: string, _name: string, work: () => unknown) => work() },
-    handlers: new PendingWork(),
-    closing: new AbortController().signal,
-    report: () => {},
-    recovering: () => false,
-  } as unknown as Core;
+  const core = serverCore(async (_inbox, text) => {
+    posted.push(text);
+    return await post(text);
+  });
   const held = new Account(20 * MI, 40 * MI);
   const server = new Server(core, () => undefined, held);
   const large = () => "x".repeat(MI);

@@ -1,21 +1,18 @@
 import { assert, assertEquals } from "@std/assert";
 import { beforeAll, describe, it } from "@std/testing/bdd";
-import { Codec } from "../../src/codec/codec.ts";
-import type { Core } from "../../src/core.ts";
 import { BusError } from "../../src/errors.ts";
-import { PendingWork } from "../../src/internal/pending_work.ts";
 import { Work } from "../../src/internal/work.ts";
 import { ServedCall } from "../../src/rpc/current_call.ts";
 import { exposures } from "../../src/rpc/exposure.ts";
 import { Server } from "../../src/rpc/server.ts";
 import { pause, until } from "../support/until.ts";
+import { serverCore } from "./server_core.ts";
 
 /** A server, and the answers that it has posted. The first posts reject with `errors`. */
 function serve(...errors: BusError[]) {
   const answers: { readonly id: string; readonly refused?: string; readonly attempt?: number }[] = [];
   const results: unknown[] = [];
-  const stream = { ready: Promise.resolve(), credit: () => {}, close: () => Promise.resolve() };
-  const post = (inbox: string, text: string) => {
+  const core = serverCore((inbox: string, text: string) => {
     if (inbox === "nobody") return Promise.resolve(false);
     const error = errors.shift();
     if (error) return Promise.reject(error);
@@ -23,17 +20,7 @@ function serve(...errors: BusError[]) {
     answers.push(answer[4]);
     results.push(answer[1]);
     return inbox === "slow" ? pause(10).then(() => true) : Promise.resolve(true);
-  };
-  const core = {
-    link: { inbox: "server", subscribe: () => stream },
-    post,
-    codec: new Codec(),
-    telemetry: { observe: (_verb: string, _name: string, work: () => unknown) => work() },
-    handlers: new PendingWork(),
-    closing: new AbortController().signal,
-    report: () => {},
-    recovering: () => false,
-  } as unknown as Core;
+  });
   const server = new Server(core, () => undefined);
   const expose = async (fn: (name: string) => unknown, concurrency?: number) => {
     for (const exposure of exposures("fn", fn, { concurrency }, [])) await server.expose(exposure);
