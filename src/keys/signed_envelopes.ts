@@ -128,8 +128,8 @@ export class SignedEnvelopes implements Envelopes {
   }
 
   /**
-   * Reads a text that was signed for one of the destinations. `outer` is its outline. Before the signature is verified, nothing of the text is
-   * parsed, and no part of it is used as a key of an object or a map: others may choose keys that collide.
+   * Reads a text that was signed for one of the destinations. `outer` has its headers and its body, if it has an envelope. Until the signature
+   * is verified, no part of the text is parsed or used as a key of an object or a map, because others may choose keys that collide.
    */
   #open(destinations: readonly NamedDestination[], outer: Unverified | undefined, text: string): Verified {
     const refuse = (why: string): Received => ({ body: text, refused: refusal(destinations.at(-1)!, why) });

@@ -42,8 +42,8 @@ export interface Opened extends Delivery, Received {
 /** Opens the envelope of a delivery. `stored` is true if its reader is a group, which accepts the events that the group has stored. */
 export function open(delivery: Delivery, queue: string, { envelopes, link }: Opener, stored = false): Opened {
   const { receipt, attempt, unconfirmed } = delivery;
-  const received = envelopes.openItem(queue, delivery.body, delivery.topic, stored) ?? { body: delivery.body };
-  const { body, headers, signed, topic, refused }: Received = received;
+  const { body, headers, signed, topic, refused }: Received =
+    envelopes.openItem(queue, delivery.body, delivery.topic, stored) ?? { body: delivery.body };
   const watch = new LeaseWatch(link.leases, queue, receipt);
   // each field by its name: to copy both objects takes twice as long
   return { receipt, attempt, unconfirmed, body, headers, signed, topic, refused, started: false, item: body, watch };

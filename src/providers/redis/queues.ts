@@ -44,7 +44,7 @@ export class Queues {
   #fault: ReceiverContext["fault"];
   #count = 0;
   #takers = new Map<string, LosslessTaker>();
-  /** No `Map`, nor below: on Deno, a search for an id or a key from a message can add it to the table of the engine, whose hash is public. */
+  /** Ids and keys come from messages. On Deno, even a search for one in a `Map` can add it to the engine's table, whose hash is public. */
   #byId = new TextMap<LosslessTaker>();
   #byKey = new TextMap<Set<LosslessTaker>>();
   #sweeper: ReturnType<typeof setInterval> | undefined;
