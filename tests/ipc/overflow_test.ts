@@ -15,7 +15,7 @@ import { ipc } from "../../src/providers/ipc/provider.ts";
 import { ALL } from "../support/share.ts";
 import { until } from "../support/until.ts";
 import { describePlainUser } from "./as_plain_user.ts";
-import { busesOf, fresh, HandmadeBus, KernelQueue, left } from "./ground.ts";
+import { busesOf, calls, fresh, HandmadeBus, KernelQueue, left } from "./ground.ts";
 
 const CROWD = new URL("crowd.ts", import.meta.url);
 // the nightly run has the full numbers; the others exceed what the kernel allows: 256 queues, ten items in each
@@ -65,6 +65,25 @@ describe("a queue with more items than the kernel holds", () => {
     await queue.free();
     await bus.close();
     assertEquals(await left(namespace, buses, ["queue"]), []);
+  });
+
+  it("is read once for the puts of one turn, which keep their order while the overflow begins", async () => {
+    const posix = await loadPosix();
+    await using bus = await Bus.open(ipc(), { namespace: fresh() });
+    const queue = bus.queue<number>("queue");
+    await queue.put(0);
+    const puts: Promise<void>[] = [];
+    const turn = (from: number) => () => puts.push(...numbers(20).map((i) => queue.put(from + i)));
+    // whether it has files, its pages, and what is being moved; then the page in which the first turn has created a link
+    for (const from of [1, 21]) {
+      const made = calls(posix, ["stat", "openDirectory"], turn(from));
+      assert(made > 0 && made <= 4, `${made} system calls`);
+    }
+    await Promise.all(puts);
+    const got = [];
+    for (let i = 0; i <= 40; i++) got.push(await queue.get({ timeout: 5_000 }));
+    assertEquals(got, numbers(41));
+    await queue.free();
   });
 
   it("keeps its order under leases, when they are given back, and between buses", async () => {

@@ -29,6 +29,8 @@ export class BodyFiles {
   #directories: Directories;
   #access: Access;
   #limit: number;
+  /** The target of the last written link, with the byte 0 at its end. */
+  #target = new Uint8Array(LINK_BYTES + 1);
 
   /** Creates the body files of a namespace. All paths are relative to `directories`. Files of more than `limit` bytes are not read. */
   constructor(posix: Posix, directories: Directories, access: Access, limit: number) {
@@ -97,9 +99,10 @@ export class BodyFiles {
    * other bus sees a part of the message. A missing directory is created. Returns an errno if it fails.
    */
   writeLink(directory: string, name: string, message: Uint8Array): number {
-    const target = new Uint8Array(message.length + 1);
+    const target = this.#target;
     target[0] = LINK;
     target.set(message, 1);
+    target[message.length + 1] = 0;
     return this.#directories.within(directory, () => this.#directories.symlink(target, `${directory}/${name}`));
   }
 
@@ -109,15 +112,18 @@ export class BodyFiles {
     const message = this.readLink(path);
     if (message === -Errno.EINVAL) return this.readFile(directory, name);
     if (typeof message === "number") throw systemError(message, `Cannot read ${this.#directories.path(path)}`);
-    return message;
+    return message.slice();
   }
 
-  /** Returns the message in a link of {@linkcode writeLink}, or an errno: EINVAL for a file. Other links are refused. */
+  /**
+   * Returns the message in a link of {@linkcode writeLink}, or an errno: EINVAL for a file. Other links are refused. The next call overwrites
+   * the bytes.
+   */
   readLink(path: string): Uint8Array | number {
     const target = this.#directories.readLink(path);
     if (typeof target === "number") return target;
     const what = `Cannot read ${this.#directories.path(path)}`;
-    const stat = this.#directories.stat(path);
+    const stat = this.#directories.shared && this.#directories.stat(path);
     if (typeof stat === "object" && !trusted(stat, this.#posix.user, this.#access)) throw notOwned(what, stat.uid);
     if (target[0] !== LINK) throw systemError(-Errno.ELOOP, what);
     return target.subarray(1);

@@ -48,7 +48,6 @@ export class Directories {
   #descriptor: number | undefined;
   /** Whether the open root was removed. */
   #removed = false;
-  /** Whether other users may enter the root, or may have entered it. */
   #shared = false;
 
   /** Creates an object for the tree below `root`, which need not exist. */
@@ -88,6 +87,11 @@ export class Directories {
   /** Returns the descriptor of the root, if it is open. The number stays the same until {@linkcode close}. */
   get descriptor(): number | undefined {
     return this.#descriptor;
+  }
+
+  /** Whether other users may enter the open root, or may have entered it, so that files in it may be theirs. */
+  get shared(): boolean {
+    return this.#shared;
   }
 
   /** Closes the root. The next call opens it again. */
@@ -224,7 +228,7 @@ export class Directories {
     return this.#at(path, (at, name) => this.#posix.symlink(target, name, at));
   }
 
-  /** Returns the target of a symbolic link, or an errno. */
+  /** Returns the target of a symbolic link, whose bytes the next call overwrites, or an errno. */
   readLink(path: string): Uint8Array | number {
     return this.#at<Uint8Array>(path, (at, name) => this.#posix.readLinkBytes(name, at));
   }

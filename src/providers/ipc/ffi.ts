@@ -7,7 +7,10 @@ import { lacksPermission, ProviderError, UnsupportedError } from "../../errors.t
 import { textOf } from "../../internal/thrown.ts";
 
 type Type = "i32" | "u32" | "i64" | "usize" | "buffer" | "pointer";
-type Native = Record<keyof typeof SYMBOLS, (...args: (number | Uint8Array | null)[]) => number>;
+type Native = Record<keyof typeof SYMBOLS, (...args: (Long | Uint8Array | null)[]) => number>;
+
+/** A number for a parameter of 64 bits, as the runtime takes it fastest. */
+export type Long = number | bigint;
 
 const SYMBOLS = {
   mq_open: [["buffer", "i32", "u32", "buffer"], "i32"],
@@ -75,6 +78,8 @@ function platformHere(): { readonly os: string; readonly arch: string } {
 /** The C library, with the functions and constants that its callers need. */
 export interface Library {
   readonly native: Native;
+  /** Returns a number for a parameter of 64 bits. On Deno, a call with a `number` there takes 0.3 to 0.6 µs more than one with a bigint. */
+  readonly long: (value: number) => Long;
   /** The errno of the last call of this thread. */
   readonly errno: () => number;
   /** The memory at a pointer; undefined for -1. */
@@ -122,6 +127,7 @@ async function open(library: string): Promise<Omit<Library, "cpu">> {
     const view = new Deno.UnsafePointerView(native.__errno_location() as unknown as Deno.PointerObject);
     return {
       native,
+      long: BigInt,
       errno: () => view.getInt32(),
       memory: (pointer, length) => {
         const object = pointer as unknown as Deno.PointerObject;
@@ -140,6 +146,7 @@ async function open(library: string): Promise<Omit<Library, "cpu">> {
   const pointer = native.__errno_location();
   return {
     native,
+    long: (value) => value,
     errno: () => ffi.read.i32(pointer, 0),
     memory: (pointer, length) => pointer < 2 ** 63 && pointer > 0 ? ffi.toArrayBuffer(pointer, 0, length) : undefined,
   };

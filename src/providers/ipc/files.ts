@@ -6,7 +6,7 @@
  * @module
  */
 import { Errno } from "./errno.ts";
-import type { Library } from "./ffi.ts";
+import type { Library, Long } from "./ffi.ts";
 
 /** Flags for opening files and queues. */
 export const O_RDWR = 2;
@@ -36,8 +36,10 @@ const UTIME_NOW = (1 << 30) - 1;
 /** Bytes of the buffer for directory entries, as in the C library. */
 const LISTING_BYTES = 32 * 1024;
 
+/** The largest number of bytes of a path, with the byte 0 at its end, as in the kernel. */
+const PATH_BYTES = 4_096;
 /** The largest number of bytes of the target of a symbolic link, as in the kernel. */
-export const LINK_BYTES = 4_095;
+export const LINK_BYTES: number = PATH_BYTES - 1;
 
 /** The state of a file, directory or queue. */
 export interface Stat {
@@ -73,6 +75,12 @@ export function encodePath(path: string): Uint8Array {
   return encoder.encode(`${path}\0`);
 }
 
+/** Encodes a path into a buffer, because a new array takes more time than many system calls. A longer path gets a new array. */
+function writePath(path: string, buffer: Uint8Array): Uint8Array {
+  const text = `${path}\0`;
+  return encoder.encodeInto(text, buffer).read === text.length ? buffer : encoder.encode(text);
+}
+
 /** Reads a signed integer of 64 bits. A bigint would be an allocation for each field. */
 export function readLong(view: DataView, offset: number): number {
   return view.getInt32(offset + 4, true) * 2 ** 32 + view.getUint32(offset, true);
@@ -90,31 +98,40 @@ export class Files {
   #times = new Uint8Array(32);
   #timesView = new DataView(this.#times.buffer);
   #listing: Uint8Array | undefined;
-  #link = new Uint8Array(LINK_BYTES + 1);
+  #link = new Uint8Array(PATH_BYTES);
+  #path = new Uint8Array(PATH_BYTES);
+  #toPath = new Uint8Array(PATH_BYTES);
+  #statxNumber: Long;
+  #statxMask: Long;
+  #linkBytes: Long;
 
   /** Creates the system calls of this C library. */
   constructor(library: Library) {
     this.#library = library;
+    const { cpu, long } = library;
+    this.#statxNumber = long(cpu.statx);
+    this.#statxMask = long(STATX_BASIC);
+    this.#linkBytes = long(this.#link.length);
   }
 
   /** Opens a file for reading, without waiting for a pipe. A symbolic link is followed only with `follow`. */
   openFile(path: string, follow = false, at = AT_FDCWD): number {
     const { cpu, native } = this.#library;
     const flags = O_RDONLY | O_NONBLOCK | O_CLOEXEC | (follow ? 0 : cpu.noFollow);
-    return this.result(native.openat(at, encodePath(path), flags, 0));
+    return this.result(native.openat(at, writePath(path, this.#path), flags, 0));
   }
 
   /** Opens a directory, but not through a link. Paths can start at it; with `read`, it can also be listed and changed. */
   openDirectory(path: string, at = AT_FDCWD, read = false): number {
     const { cpu, native } = this.#library;
     const flags = (read ? O_RDONLY : O_PATH) | O_CLOEXEC | cpu.directory | cpu.noFollow;
-    return this.result(native.openat(at, encodePath(path), flags, 0));
+    return this.result(native.openat(at, writePath(path, this.#path), flags, 0));
   }
 
   /** Creates a file. Fails if the file exists. */
   createFile(path: string, mode: number, at = AT_FDCWD): number {
     const flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC;
-    return this.result(this.#library.native.openat(at, encodePath(path), flags, mode));
+    return this.result(this.#library.native.openat(at, writePath(path, this.#path), flags, mode));
   }
 
   /** Sets the length of an open file and maps it into memory. Written bytes outlive this process. Returns an errno if it fails. */
@@ -133,12 +150,14 @@ export class Files {
 
   /** Reads into a buffer. Returns the number of bytes. */
   read(file: number, buffer: Uint8Array): number {
-    return this.result(this.#library.native.read(file, buffer, buffer.length));
+    const { long, native } = this.#library;
+    return this.result(native.read(file, buffer, long(buffer.length)));
   }
 
   /** Writes bytes. Returns the number of written bytes. */
   write(file: number, bytes: Uint8Array): number {
-    return this.result(this.#library.native.write(file, bytes, bytes.length));
+    const { long, native } = this.#library;
+    return this.result(native.write(file, bytes, long(bytes.length)));
   }
 
   /** Returns whether a file has parts that were never written, which need no memory. Its position must be 0, and stays 0. */
@@ -167,12 +186,13 @@ export class Files {
   }
 
   /** Returns the state of a path or a descriptor, or an errno. A symbolic link is followed only with `follow`. */
-  stat(target: string | Uint8Array | number, follow = false, at = AT_FDCWD): Stat | number {
-    const { cpu, native } = this.#library;
+  stat(target: string | number, follow = false, at = AT_FDCWD): Stat | number {
+    const { long, native } = this.#library;
     const [from, path, flags] = typeof target === "number"
       ? [target, NO_PATH, AT_EMPTY_PATH]
-      : [at, typeof target === "string" ? encodePath(target) : target, follow ? 0 : AT_SYMLINK_NOFOLLOW];
-    const result = this.result(native.syscall(cpu.statx, from, path, flags, STATX_BASIC, this.#statx));
+      : [at, writePath(target, this.#path), follow ? 0 : AT_SYMLINK_NOFOLLOW];
+    const call = native.syscall(this.#statxNumber, long(from), path, long(flags), this.#statxMask, this.#statx);
+    const result = this.result(call);
     if (result < 0) return result;
     const view = this.#statxView;
     const mode = view.getUint16(28, true);
@@ -213,10 +233,11 @@ export class Files {
 
   /** Appends the next names in a directory that was opened to be read, about 1,000. Returns 0 after the last ones, or an errno. */
   listPart(directory: number, names: string[]): number {
-    const { cpu, native } = this.#library;
+    const { cpu, long, native } = this.#library;
     const buffer = this.#listing ??= new Uint8Array(LISTING_BYTES);
     const view = new DataView(buffer.buffer);
-    const length = this.result(native.syscall(cpu.getdents64, directory, buffer, buffer.length, 0, null));
+    const call = native.syscall(long(cpu.getdents64), long(directory), buffer, long(buffer.length), long(0), null);
+    const length = this.result(call);
     for (let at = 0; at < length; at += view.getUint16(at + 16, true)) {
       const name = decoder.decode(buffer.subarray(at + 19, buffer.indexOf(0, at + 19)));
       if (name !== "." && name !== "..") names.push(name);
@@ -226,30 +247,29 @@ export class Files {
 
   /** Creates a directory. */
   makeDirectory(path: string, mode: number, at = AT_FDCWD): number {
-    return this.result(this.#library.native.mkdirat(at, encodePath(path), mode));
+    return this.result(this.#library.native.mkdirat(at, writePath(path, this.#path), mode));
   }
 
   /** Removes an empty directory. */
   removeDirectory(path: string, at = AT_FDCWD): number {
-    return this.result(this.#library.native.unlinkat(at, encodePath(path), AT_REMOVEDIR));
+    return this.result(this.#library.native.unlinkat(at, writePath(path, this.#path), AT_REMOVEDIR));
   }
 
   /** Removes a file or link. */
   unlink(path: string, at = AT_FDCWD): number {
-    return this.result(this.#library.native.unlinkat(at, encodePath(path), 0));
+    return this.result(this.#library.native.unlinkat(at, writePath(path, this.#path), 0));
   }
 
   /** Renames a file or directory. */
   rename(from: string, to: string, fromAt = AT_FDCWD, toAt = AT_FDCWD): number {
-    return this.result(this.#library.native.renameat(fromAt, encodePath(from), toAt, encodePath(to)));
+    const [source, target] = [writePath(from, this.#path), writePath(to, this.#toPath)];
+    return this.result(this.#library.native.renameat(fromAt, source, toAt, target));
   }
 
-  /** Creates a symbolic link. Its target has at most {@linkcode LINK_BYTES} bytes, and no byte 0. */
+  /** Creates a symbolic link. Its target has at most {@linkcode LINK_BYTES} bytes; in an array, a byte 0 ends it. */
   symlink(target: string | Uint8Array, path: string, at = AT_FDCWD): number {
-    let bytes: Uint8Array;
-    if (typeof target === "string") bytes = encodePath(target);
-    else (bytes = new Uint8Array(target.length + 1)).set(target);
-    return this.result(this.#library.native.symlinkat(bytes, at, encodePath(path)));
+    const bytes = typeof target === "string" ? writePath(target, this.#toPath) : target;
+    return this.result(this.#library.native.symlinkat(bytes, at, writePath(path, this.#path)));
   }
 
   /** Returns the target of a symbolic link, or an errno. */
@@ -258,11 +278,11 @@ export class Files {
     return typeof target === "number" ? target : decoder.decode(target);
   }
 
-  /** Returns the bytes of the target of a symbolic link, or an errno. */
+  /** Returns the bytes of the target of a symbolic link, which the next call overwrites, or an errno. */
   readLinkBytes(path: string, at = AT_FDCWD): Uint8Array | number {
-    const buffer = this.#link;
-    const length = this.result(this.#library.native.readlinkat(at, encodePath(path), buffer, buffer.length));
-    return length < 0 ? length : buffer.slice(0, length);
+    const { native } = this.#library;
+    const length = this.result(native.readlinkat(at, writePath(path, this.#path), this.#link, this.#linkBytes));
+    return length < 0 ? length : this.#link.subarray(0, length);
   }
 
   /** Sets the group and the mode of a descriptor. */
@@ -304,7 +324,7 @@ export class Files {
   }
 
   #utimensat(at: number, path: string, times: Uint8Array | null): number {
-    return this.result(this.#library.native.utimensat(at, encodePath(path), times, AT_SYMLINK_NOFOLLOW));
+    return this.result(this.#library.native.utimensat(at, writePath(path, this.#path), times, AT_SYMLINK_NOFOLLOW));
   }
 
   /** Returns the result of a system call, or its negated errno if it failed. */

@@ -36,6 +36,14 @@ interface NewItem {
   file?: string;
 }
 
+/** The overflow of a queue, as a turn has read it. */
+interface OverflowState {
+  /** Whether new items have to be put into the overflow. */
+  readonly used: boolean;
+  /** The names of its pages, or of its last one. */
+  readonly pages: readonly string[];
+}
+
 interface PendingItem extends NewItem {
   resolve(): void;
   reject(error: unknown): void;
@@ -67,6 +75,8 @@ export class ItemSender {
   #endWait = new TextMap<() => void>();
   /** The queues whose waiting buses are woken at the end of this turn: once for all items of the turn. */
   #toWake = new TextMap<true>();
+  /** Queue → its overflow, read once in a turn: puts that are called at the same time have no order with those of other processes. */
+  #overflows = new TextMap<OverflowState>();
 
   /** Creates the sender of a bus. */
   constructor(namespace: Namespace, { messageSize, capacity }: Settings, context: ItemSenderContext) {
@@ -154,6 +164,7 @@ export class ItemSender {
 
   /** Ends the wait for room in a queue that was removed. */
   removed(queue: string): void {
+    this.#overflows.delete(queue);
     this.#endWait.get(queue)?.();
   }
 
@@ -200,15 +211,17 @@ export class ItemSender {
 
   /** Tries once to put an item into the kernel's queue or into the overflow. Returns false if the queue is full. */
   #try(queue: string, item: PendingItem): boolean {
-    const { directories, names, overflow, posix, queues } = this.#namespace;
+    const { names, overflow, posix, queues } = this.#namespace;
     const doing = `put into ${names.title(queue)}`;
-    const files = hasFiles(directories, queue);
-    const pages = files ? overflow.pages(queue) : [];
-    const overflows = pages.length > 0 || files && overflow.moving(queue) > 0;
-    const open = overflows ? queues.use(queue) : queues.useNamed(queue, this.#messageSize);
-    if (this.#capacity < Infinity && this.#count(queue, open) >= this.#capacity) return false;
+    const known = this.#overflows.get(queue);
+    const { used, pages } = known ?? this.#readOverflow(queue);
+    const limited = this.#capacity < Infinity;
+    let open: OpenQueue | undefined;
+    if (!used) open = queues.useNamed(queue, this.#messageSize);
+    else if (!known || limited) open = queues.use(queue);
+    if (limited && this.#count(queue, open) >= this.#capacity) return false;
     try {
-      if (open && !overflows) {
+      if (open && !used) {
         const message = this.#message(queue, item, open.size, doing);
         const result = posix.send(open.descriptor, message, message.length);
         if (result === 0) {
@@ -222,7 +235,8 @@ export class ItemSender {
           return false;
         }
       }
-      overflow.put(queue, this.#context.key(), this.#message(queue, item, LINK_MESSAGE, doing), pages);
+      const page = overflow.put(queue, this.#context.key(), this.#message(queue, item, LINK_MESSAGE, doing), pages);
+      this.#overflows.set(queue, { used: true, pages: [page] });
     } catch (error) {
       this.#removeFile(queue, item);
       throw error;
@@ -232,15 +246,29 @@ export class ItemSender {
     return true;
   }
 
+  #readOverflow(queue: string): OverflowState {
+    const { directories, overflow } = this.#namespace;
+    const files = hasFiles(directories, queue);
+    const pages = files ? overflow.pages(queue) : [];
+    const state = { used: pages.length > 0 || files && overflow.moving(queue) > 0, pages };
+    this.#atEndOfTurn();
+    this.#overflows.set(queue, state);
+    return state;
+  }
+
   /** Wakes the buses that wait for items of a queue, at the end of this turn. */
   #wake(queue: string): void {
-    if (this.#toWake.size === 0) {
-      queueMicrotask(() => {
-        for (const queue of this.#toWake.keys()) this.#namespace.waiting.wake(queue);
-        this.#toWake.clear();
-      });
-    }
+    this.#atEndOfTurn();
     this.#toWake.set(queue, true);
+  }
+
+  #atEndOfTurn(): void {
+    if (this.#toWake.size > 0 || this.#overflows.size > 0) return;
+    queueMicrotask(() => {
+      this.#overflows.clear();
+      for (const queue of this.#toWake.keys()) this.#namespace.waiting.wake(queue);
+      this.#toWake.clear();
+    });
   }
 
   /** Returns the message of an item, which is at most `size` bytes long. A larger item is written into a file. */

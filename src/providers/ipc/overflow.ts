@@ -87,14 +87,15 @@ export class Overflow {
     return typeof stat === "number" ? 0 : stat.modified;
   }
 
-  /** Puts a message at the end. `key` is later than those of earlier puts. `pages` are the current pages. */
-  put(queue: string, key: string, message: Uint8Array, pages: readonly string[] = this.pages(queue)): void {
+  /** Puts a message at the end. `key` is later than those of earlier puts. `pages` are the current pages. Returns the page of the message. */
+  put(queue: string, key: string, message: Uint8Array, pages: readonly string[] = this.pages(queue)): string {
     const { bodyFiles, directories, names } = this.#context;
     const name = nameOfItem({ key, starts: 0, lease: 0, unconfirmed: false, bus: this.#id });
     const tail = this.#tail(queue, pages.at(-1), key);
     const what = `Cannot put into ${names.title(queue)} by a link in ${directories.root}`;
     check(bodyFiles.writeLink(this.#path(queue, tail.page), name, message), what);
     tail.room--;
+    return tail.page;
   }
 
   /** Returns the last page, or a new one if that is full. The size of a page is read once; the later items of other buses do not count. */

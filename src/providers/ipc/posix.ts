@@ -6,7 +6,7 @@
  * @module
  */
 import { Errno } from "./errno.ts";
-import { type Library, openLibrary } from "./ffi.ts";
+import { type Library, type Long, openLibrary } from "./ffi.ts";
 import { encodePath, Files, O_CLOEXEC, O_CREAT, O_EXCL, O_NONBLOCK, O_RDWR, readLong } from "./files.ts";
 
 export { encodePath, type Mapping, type Stat } from "./files.ts";
@@ -46,6 +46,7 @@ export class Posix extends Files {
   readonly pid: number;
   #native: Library["native"];
   #errno: Library["errno"];
+  #long: Library["long"];
   #cpu: Library["cpu"];
   #thread: number;
   #attributes = new Uint8Array(64);
@@ -56,12 +57,15 @@ export class Posix extends Files {
   #priority = new Uint8Array(4);
   #priorityView = new DataView(this.#priority.buffer);
   #wordView = new DataView(this.#word.buffer);
+  #wordBytes: Long;
 
   /** Created by {@linkcode loadPosix}. */
   constructor(library: Library) {
     super(library);
     this.#native = library.native;
     this.#errno = library.errno;
+    this.#long = library.long;
+    this.#wordBytes = library.long(this.#word.length);
     this.#cpu = library.cpu;
     this.user = this.#native.geteuid();
     this.pid = this.#native.getpid();
@@ -121,12 +125,12 @@ export class Posix extends Files {
 
   /** Sends the first `length` bytes of a message. It follows the messages of the same priority and precedes those of lower priorities. */
   send(queue: number, message: Uint8Array, length: number, priority = 0): number {
-    return this.#native.mq_send(queue, message, length, priority) === 0 ? 0 : -this.#errno();
+    return this.#native.mq_send(queue, message, this.#long(length), priority) === 0 ? 0 : -this.#errno();
   }
 
   /** Takes a message; returns the number of its bytes. The buffer must hold the largest message of the queue. */
   receive(queue: number, buffer: Uint8Array): number {
-    const length = this.#native.mq_receive(queue, buffer, buffer.length, this.#priority);
+    const length = this.#native.mq_receive(queue, buffer, this.#long(buffer.length), this.#priority);
     return length >= 0 ? length : -this.#errno();
   }
 
@@ -155,7 +159,7 @@ export class Posix extends Files {
     const seconds = Math.floor(ms / 1_000);
     this.#timeView.setBigInt64(0, BigInt(seconds), true);
     this.#timeView.setBigInt64(8, BigInt(Math.floor((ms - seconds * 1_000) * 1e6)), true);
-    const ready = this.#native.ppoll(descriptors, count, this.#time, null);
+    const ready = this.#native.ppoll(descriptors, this.#long(count), this.#time, null);
     return ready >= 0 ? ready : -this.#errno();
   }
 
@@ -192,11 +196,13 @@ export class Posix extends Files {
   /** Adds 1 to an eventfd. */
   writeEventfd(eventfd: number): void {
     this.#wordView.setBigUint64(0, 1n, true);
-    this.#native.write(eventfd, this.#word, 8);
+    this.#native.write(eventfd, this.#word, this.#wordBytes);
   }
 
   /** Reads an eventfd and sets it to 0. */
   readEventfd(eventfd: number): number {
-    return this.#native.read(eventfd, this.#word, 8) === 8 ? Number(this.#wordView.getBigUint64(0, true)) : 0;
+    return this.#native.read(eventfd, this.#word, this.#wordBytes) === 8
+      ? Number(this.#wordView.getBigUint64(0, true))
+      : 0;
   }
 }

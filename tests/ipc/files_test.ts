@@ -1,0 +1,31 @@
+/** The system calls for files, with paths of every length. */
+import { assertEquals } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { Errno } from "../../src/providers/ipc/errno.ts";
+import { LINK_BYTES } from "../../src/providers/ipc/files.ts";
+import { loadPosix } from "../../src/providers/ipc/posix.ts";
+import { fresh } from "./ground.ts";
+
+describe("a path", () => {
+  it("may have as many bytes as the kernel allows, and a longer one is refused", async () => {
+    const posix = await loadPosix();
+    const path = (bytes: number) => "/".repeat(bytes - 7) + "dev/shm";
+    const longest = posix.stat(path(LINK_BYTES));
+    assertEquals(longest, posix.stat("/dev/shm"));
+    for (const bytes of [LINK_BYTES + 1, 2 * LINK_BYTES]) {
+      assertEquals(posix.stat(path(bytes)), -Errno.ENAMETOOLONG);
+      assertEquals(posix.rename(path(bytes), path(bytes)), -Errno.ENAMETOOLONG);
+    }
+  });
+
+  it("leaves no bytes to the next one", async () => {
+    const posix = await loadPosix();
+    const [link, other] = ["é", "ü"].map((letter) => `/dev/shm/${letter}${fresh()}`);
+    const target = "ö".repeat(2_047);
+    assertEquals(posix.symlink(target, link!), 0);
+    assertEquals(posix.rename(link!, other!), 0);
+    assertEquals([posix.readLink(link!), posix.readLink(other!)], [-Errno.ENOENT, target]);
+    assertEquals([posix.unlink(other!), posix.symlink("x", other!)], [0, 0]);
+    assertEquals([posix.readLink(other!), posix.unlink(other!)], ["x", 0]);
+  });
+});
