@@ -319,9 +319,15 @@ export function suite(transport: Transport): Map<string, () => Promise<void>> {
 
   add("a tsmq multi-call reaches servers of both sides", async (bus, python, { start }) => {
     const other = await start("python-2");
-    await python.do({ do: "expose", fn: "whoami" });
-    await other.do({ do: "expose", fn: "whoami" });
-    await bus.expose("whoami", () => "ours");
+    const called: unknown[] = [];
+    await bus.subscribe("called", (name) => called.push(name)).ready;
+    const fn = "lambda: (whoami(), pymq.publish(name, 'called'))[0]";
+    for (const each of [python, other]) await each.do({ do: "expose", fn, as: "whoami" });
+    await bus.expose("whoami", async () => {
+      // after an answer, a multi-call waits 500 ms for a server that is not registered
+      await until("Python's servers have run the call", () => called.length === 2);
+      return "ours";
+    });
     const all = await bus.stub("whoami", { multi: true })();
     const names = all.map((result) => result.status === "fulfilled" ? result.value : result.reason);
     assertEquals(names.sort(), ["ours", "python", "python-2"]);
@@ -388,26 +394,36 @@ export function suite(transport: Transport): Map<string, () => Promise<void>> {
 
   add(
     "a Python server that answers late, never answers, or is killed, disturbs no other process",
-    async (bus, python, { namespace }) => {
+    async (bus, python, { namespace, start }) => {
       for (const fn of ["slow", "never"]) await python.do({ do: "expose", fn });
       await assertRejects(() => bus.stub("slow", { timeout: 300 })(1), TimeoutError);
       assertEquals(await bus.stub("never", { timeout: 300, multi: true })(), []);
       await assertRejects(() => bus.stub("never", { timeout: 300 })(), TimeoutError);
-      const pending = assertRejects(() => bus.stub("never", { timeout: 1_500 })(), TimeoutError);
-      await until("the call is on its way", () => bus.health().pending.calls === 1);
-      await python.kill();
+      const victim = await start("victim");
+      await victim.do({ do: "expose", fn: "lambda: (pymq.publish(0, 'called'), never())", as: "lost" });
+      let called = false;
+      await bus.subscribe("called", () => called = true).ready;
+      const pending = assertRejects(() => bus.stub("lost", { timeout: 1_500 })(), TimeoutError);
+      await until("Python has the call", () => called);
+      // the caller counts the servers after its request: with none left, it would reject at once
+      for (let i = 0; i < 2; i++) await bus.publish("behind the count", "nobody");
+      await victim.kill();
       await pending;
+      await python.kill();
       // the caller removes late answers
       await until("nothing of the calls is left", async () => {
         return !(await transport.left(namespace)).some((name) => name.includes("__rpc_"));
       });
-      await until("it does not count as a server any more", async () => {
-        const call = bus.stub("never", { timeout: 300 })();
-        return await call.catch((error) => error instanceof NoSuchRemoteError);
-      });
+      for (const fn of ["never", "lost"]) {
+        await until("it does not count as a server any more", async () => {
+          return await bus.stub(fn, { timeout: 300 })().catch((error) => error instanceof NoSuchRemoteError);
+        });
+      }
       await bus.expose("still", () => "alive");
       assertEquals(await bus.stub("still")(), "alive");
-      await until("nothing of the dead service is left", async () => !(await remains(python, namespace)));
+      for (const dead of [python, victim]) {
+        await until("nothing of the dead service is left", async () => !(await remains(dead, namespace)));
+      }
     },
   );
 
