@@ -2,6 +2,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { Redis } from "ioredis";
 import { Bus, type BusError } from "../../mod.ts";
+import { MAX_LISTED } from "../../src/provider/listing.ts";
 import { Names } from "../../src/providers/redis/names.ts";
 import { fresh, onRedis } from "../bus/grounds.ts";
 import { PATIENCE, until } from "../support/until.ts";
@@ -65,6 +66,53 @@ onRedis("a neighbour", ({ it, server, provider }) => {
       await admin.close();
       for (const name of ["jobs", "later"]) await bus.queue(name).free();
     }
+  });
+
+  it("who creates more queues and functions than are listed: the others are left out, with a warning", async () => {
+    const namespace = fresh();
+    const names = new Names(namespace);
+    const written: unknown[] = [];
+    const warn = console.warn;
+    await neighbour(async (redis) => {
+      await send(redis, MAX_LISTED + 1, (i) => ["lpush", names.list(String(i)), "1"]);
+      await send(redis, MAX_LISTED + 1, (i) => ["zadd", names.servers(String(i)), 1, "x"]);
+      const admin = await provider().admin!.open(namespace);
+      console.warn = (...args: unknown[]) => void written.push(args[1]);
+      try {
+        assertEquals((await admin.queues())!.length, MAX_LISTED);
+        await admin.functions();
+      } finally {
+        console.warn = warn;
+        await admin.close();
+      }
+    });
+    const told = (things: string) =>
+      `There are more than ${MAX_LISTED} ${things} in the namespace ${namespace}: the others are not listed or counted`;
+    assertEquals(written, [told("queues"), told("functions")]);
+  });
+
+  it("who writes names of this namespace after the tag of another one: they are not queues", async () => {
+    const namespace = fresh();
+    const names = new Names(namespace);
+    await using bus = await open(namespace);
+    await bus.queue("later").put(1, { delay: 60_000 });
+    const foreign = `__tsmq:{__eventbus:other:x}due:${names.list("")}`;
+    await neighbour(async (redis) => {
+      await send(redis, 100, (i) => ["zadd", foreign + i, 1, "x"]);
+      const admin = await provider().admin!.open(namespace);
+      await redis.config("RESETSTAT");
+      try {
+        assertEquals((await admin.queues())!.map(({ name }) => name), ["later"]);
+      } finally {
+        await admin.close();
+      }
+      const stats = await redis.info("commandstats");
+      const scripts = [...stats.matchAll(/cmdstat_eval(?:sha)?:calls=(\d+)/g)].reduce(
+        (sum, [, n]) => sum + Number(n),
+        0,
+      );
+      assert(scripts < 50, `${scripts} scripts`);
+    });
   });
 
   it("whose requests name channels and keys as the address of the answer: the answers go nowhere", async () => {

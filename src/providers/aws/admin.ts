@@ -6,6 +6,7 @@
  */
 import type { Admin, BusInfo, Check, FunctionInfo, GroupInfo, QueueInfo, TopicInfo } from "../../provider/admin.ts";
 import { TextMap, textSet } from "../../internal/text_map.ts";
+import { inParallel, listEach } from "../../provider/listing.ts";
 import { parseGroupQueue } from "../../provider/queue_names.ts";
 import { checkService } from "./checks.ts";
 import { type AskCredentials, AwsClient } from "./client.ts";
@@ -48,7 +49,9 @@ export class AwsAdmin implements Admin {
         const name = this.#names.queueOf(nameOf(url));
         return name === undefined ? [] : [{ url, name }];
       });
-      return await inParallel(named, async ({ url, name }) => ({ name, ...await countItems(this.#client, url, name) }));
+      return await listEach("queues in the namespace", named, PARALLEL, async ({ url, name }) => {
+        return { name, ...await countItems(this.#client, url, name) };
+      });
     });
   }
 
@@ -132,6 +135,7 @@ export class AwsAdmin implements Admin {
     const urls = await busQueues(this.#client, this.#names);
     const found = await inParallel(
       urls,
+      PARALLEL,
       async (url) => ({ inbox: nameOf(url), tags: await tagsOf(this.#client, url) }),
     );
     return found.filter(({ tags }) => Number(tags[LEASE_TAG]) > Date.now());
@@ -160,15 +164,4 @@ export class AwsAdmin implements Admin {
 /** Returns the id of the bus that has this queue. */
 function busId(queue: string): string {
   return queue.slice(queue.lastIndexOf("-") + 1).slice(0, ID_LENGTH);
-}
-
-/** Maps items by requests, of which a limited number runs at once. */
-async function inParallel<T, O>(items: readonly T[], run: (item: T) => Promise<O>): Promise<O[]> {
-  const results: O[] = [];
-  let next = 0;
-  const work = async () => {
-    for (let i = next++; i < items.length; i = next++) results[i] = await run(items[i]!);
-  };
-  await Promise.all(Array.from({ length: Math.min(PARALLEL, items.length) }, work));
-  return results;
 }

@@ -7,6 +7,7 @@ import { removeBuses } from "./cleanup.ts";
 import { countItems } from "./counts.ts";
 import type { Admin, BusInfo, Check, FunctionInfo, GroupInfo, QueueInfo, TopicInfo } from "../../provider/admin.ts";
 import { groupsOf } from "../../provider/bindings.ts";
+import { listEach } from "../../provider/listing.ts";
 import { DEAD } from "../../provider/queue_names.ts";
 import { BusError } from "../../errors.ts";
 import { originOfBus } from "../../internal/origin.ts";
@@ -25,6 +26,8 @@ const LIMITS = "/proc/sys/fs/mqueue";
 /** The default of RLIMIT_MSGQUEUE in bytes. */
 const USUAL = 819_200;
 
+/** The number of queues that are counted at the same time. */
+const PARALLEL = 256;
 /** The largest number of bytes of a command line that are read. */
 const COMMAND_LINE = 4_096;
 
@@ -72,7 +75,8 @@ export class IpcAdmin implements Admin {
     const found = files.filter((name) => name.startsWith(prefix) && !/^[$~]/.test(name.slice(prefix.length)))
       .map((name) => name.slice(prefix.length));
     const queues = textSet([...found, ...found.map((name) => name + DEAD)]);
-    const counted = await Promise.all([...queues.keys()].map((name) => this.#count(name)));
+    const all = `queues in the namespace ${this.#name}`;
+    const counted = await listEach(all, [...queues.keys()], PARALLEL, (name) => this.#count(name));
     return counted.filter(({ waiting = 0, leased = 0, delayed = 0 }) => waiting + leased + delayed > 0);
   }
 

@@ -5,6 +5,7 @@
  */
 import type { Admin, BusInfo, Check, FunctionInfo, GroupInfo, QueueInfo, TopicInfo } from "../../provider/admin.ts";
 import { groupsOf } from "../../provider/bindings.ts";
+import { listEach, MAX_LISTED } from "../../provider/listing.ts";
 import { ProviderError } from "../../errors.ts";
 import { TextMap, textSet } from "../../internal/text_map.ts";
 import { isA, textOf } from "../../internal/thrown.ts";
@@ -27,6 +28,8 @@ import type { Settings } from "./settings.ts";
 const TIMEOUT = 5_000;
 /** The number of keys that SCAN visits in one step. */
 const STEP = 1_000;
+/** The number of queues or functions that are read at the same time. */
+const PARALLEL = 256;
 /** The largest share of the time that is spent on listing queues and functions, because that visits all keys of the server. */
 const SHARE = 0.05;
 
@@ -65,11 +68,11 @@ export class RedisAdmin implements Admin {
 
   async queues(): Promise<QueueInfo[]> {
     const { queues } = await this.#list();
-    const found = await Promise.all([...queues.keys()].map(async (name) => {
+    const found = await listEach(this.#titled("queues"), [...queues.keys()], PARALLEL, async (name) => {
       const { list, due } = this.#names.queue(name);
       const counts = await ofOurType(run(this.#commands, stats, STATS, [list, due], []));
       return { name, ...counts ?? { waiting: 0, leased: 0, delayed: 0 } };
-    }));
+    });
     return found.filter(({ waiting, leased, delayed }) => waiting + leased + delayed > 0);
   }
 
@@ -84,11 +87,11 @@ export class RedisAdmin implements Admin {
   async functions(): Promise<FunctionInfo[]> {
     const [{ functions }, up] = await Promise.all([this.#list(), this.inboxes()]);
     const inboxes = textSet(up);
-    const found = await Promise.all([...functions.keys()].map(async (name) => {
-      const all = servers(this.#commands, this.#names, name, Number.MAX_SAFE_INTEGER);
+    const found = await listEach(this.#titled("functions"), [...functions.keys()], PARALLEL, async (name) => {
+      const all = servers(this.#commands, this.#names, name, MAX_LISTED);
       const registered = await ofOurType(all) ?? [];
       return { name, servers: registered.filter((inbox) => inboxes.has(inbox)).map(busId) };
-    }));
+    });
     return found.filter(({ servers }) => servers.length > 0);
   }
 
@@ -128,6 +131,11 @@ export class RedisAdmin implements Admin {
     await Promise.all([this.#events.close(), this.#commands.close()]);
   }
 
+  /** Returns what a warning calls these things of the namespace. */
+  #titled(things: string): string {
+    return `${things} in the namespace ${this.#namespace}`;
+  }
+
   /** Connects. */
   #open(): Promise<unknown> {
     return this.#opened ??= Promise.all([this.#events.open(TIMEOUT), this.#commands.open(TIMEOUT)]);
@@ -157,18 +165,33 @@ export class RedisAdmin implements Admin {
     return keys;
   }
 
+  /** Reads the names. It ends after one more than {@linkcode MAX_LISTED}. */
   async #read(): Promise<Keys> {
     await this.#open();
     const { prefix } = this.#names;
     const [due, registered] = [`}due:${prefix}`, this.#names.servers("")];
     const found: Keys = { queues: new TextMap(), functions: new TextMap() };
-    const add = async (names: TextMap<true>, pattern: string, nameOf: (key: string) => string, ...type: string[]) => {
-      for await (const key of this.#scan(pattern, ...type)) names.set(nameOf(key), true);
+    const add = async (
+      names: TextMap<true>,
+      pattern: string,
+      nameOf: (key: string) => string | undefined,
+      ...type: string[]
+    ) => {
+      for await (const key of this.#scan(pattern, ...type)) {
+        const name = nameOf(key);
+        if (name !== undefined) names.set(name, true);
+        if (names.size > MAX_LISTED) return;
+      }
+    };
+    // the user of another namespace may write any name after its own tag
+    const delayed = (key: string) => {
+      const name = key.slice(key.indexOf(due) + due.length);
+      return this.#names.queue(name).due === key ? name : undefined;
     };
     await Promise.all([
       add(found.queues, `${escapeGlob(prefix)}*`, (key) => key.slice(prefix.length), "type", "list"),
       // the keys of a queue whose items are all leased or delayed
-      add(found.queues, `__tsmq:{*${escapeGlob(due)}*`, (key) => key.slice(key.indexOf(due) + due.length)),
+      add(found.queues, `__tsmq:{*${escapeGlob(due)}*`, delayed),
       add(found.functions, `${escapeGlob(registered)}*`, (key) => key.slice(registered.length)),
     ]);
     return found;
