@@ -5,11 +5,21 @@ import { within } from "../../src/internal/time.ts";
 import type { Provider } from "../../src/provider/provider.ts";
 import { print, whileRead } from "../io.ts";
 import { withProgress } from "../progress.ts";
-import { count, interrupted, JSON_FLAG, number, ONCE, URL_ARGUMENT } from "../session.ts";
+import {
+  BUS_FLAGS,
+  type BusFlags,
+  count,
+  interrupted,
+  JSON_FLAG,
+  keysOf,
+  number,
+  ONCE,
+  URL_ARGUMENT,
+} from "../session.ts";
 import { table } from "../table.ts";
 import { providerFor } from "../urls.ts";
 
-interface Flags {
+interface Flags extends Pick<BusFlags, "keys"> {
   readonly seconds: number;
   readonly size: number;
   readonly concurrency: number;
@@ -122,8 +132,9 @@ function rounded(ms: number): number {
 async function bench(provider: Provider, flags: Flags): Promise<void> {
   using interrupts = interrupted();
   const namespace = `bench-${crypto.randomUUID()}`;
-  await using sender = await Bus.open(provider, { namespace, ...ONCE });
-  await using receiver = await Bus.open(provider, { namespace, ...ONCE });
+  const options = { namespace, ...await keysOf(flags), ...ONCE };
+  await using sender = await Bus.open(provider, options);
+  await using receiver = await Bus.open(provider, options);
   const results: Result[] = [];
   try {
     for (const load of LOADS) {
@@ -148,6 +159,7 @@ export const command = buildCommand({
       seconds: { kind: "parsed", parse: number(0.1), brief: "Seconds of each load", default: "2" },
       size: { kind: "parsed", parse: number(), brief: "Characters of each message", default: "100" },
       concurrency: { kind: "parsed", parse: count, brief: "Messages in flight", default: "16" },
+      keys: BUS_FLAGS.keys,
       json: JSON_FLAG,
     },
     aliases: { s: "seconds", c: "concurrency" },
@@ -158,7 +170,7 @@ export const command = buildCommand({
     fullDescription: [
       "One bus sends events, then items, then calls to another one, in a new namespace. Prints how many arrive each second,",
       "and the milliseconds from sending one until its handler starts or its answer arrives. It loads the transport:",
-      "do not run it on a busy one. Everything that it creates is removed.",
+      "do not run it on a busy one. Everything that it creates is removed. With keys, it measures their cost too.",
     ].join("\n"),
     customUsage: [
       "<url> [flags]",

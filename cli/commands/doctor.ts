@@ -48,7 +48,7 @@ async function* contents({ admin: opener }: Provider, namespace: string): AsyncG
   yield { name: "namespace", state: "risk", detail, mend: "compare it with the namespace of your buses (--namespace)" };
 }
 
-/** Sends an event, an item and a call over a bus in a namespace of its own. */
+/** Sends an event, an item and a call over a bus in a namespace of its own. It has a key of its own, so no peer can forge or read them. */
 async function roundTrip(provider: Provider): Promise<Check> {
   const name = "bus";
   const start = performance.now();
@@ -56,6 +56,8 @@ async function roundTrip(provider: Provider): Promise<Check> {
     await using bus = await Bus.open(provider, {
       namespace: `doctor-${crypto.randomUUID()}`,
       timeout: 10_000,
+      keys: [{ id: "doctor", secret: crypto.getRandomValues(new Uint8Array(32)) }],
+      encrypt: true,
       ...ONCE,
     });
     const opened = performance.now();

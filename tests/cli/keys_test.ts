@@ -1,6 +1,7 @@
 /** The command line as a member of a namespace whose buses have keys. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import { Redis } from "ioredis";
 import { chmodSync, chownSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import { isForeign } from "../../cli/private_file.ts";
@@ -70,6 +71,24 @@ describe("tsmq with keys", () => {
       assert(code !== 0, `${code}`);
       assertEquals(lines, []);
     }
+  });
+
+  it("doctor and bench send nothing that a peer without the keys can read or forge", async () => {
+    write({ keys: [{ id: "k", secret: SECRET }], encrypt: true });
+    const peer = new Redis({ port: server.port, host: "127.0.0.1" });
+    const seen: string[] = [];
+    peer.on("pmessage", (_pattern, channel: string, body: string) => seen.push(`${channel} ${body}`));
+    await peer.psubscribe("__eventbus:doctor-*", "__eventbus:bench-*");
+    await peer.psubscribe("__tsmq:inbox:__eventbus:doctor-*", "__tsmq:inbox:__eventbus:bench-*");
+    const env = { TSMQ_URL: url, TSMQ_KEYS_FILE: file };
+    assertEquals((await tsmq(["doctor"], { env })).code, 0);
+    assertEquals((await tsmq(["bench", "-s", "0.1"], { env })).code, 0);
+    await peer.punsubscribe(); // its reply comes after all messages
+    peer.disconnect();
+    for (const command of ["doctor", "bench"]) {
+      assert(seen.some((message) => message.includes(`__eventbus:${command}-`)), `nothing of ${command}`);
+    }
+    assertEquals(seen.filter((message) => !message.includes("tsmq-signature")), []);
   });
 
   it("refuses a file that others may read or change, and one without keys, and repeats no secret", async () => {
