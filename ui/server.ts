@@ -14,6 +14,8 @@ import { textOf } from "../src/internal/thrown.ts";
 const MAX_BODY = 65_536;
 /** The largest number of characters that wait for a viewer. Beyond it, the viewer is disconnected, and its page connects again. */
 const MAX_UNSENT = 16_777_216;
+/** The largest number of connections. Usual programs may have 1,024 descriptors; without any left, Bun tries again without a pause. */
+const MAX_CONNECTIONS = 256;
 
 /** The headers of every answer: the page loads nothing from elsewhere, runs only its own script, and cannot be shown in a frame. */
 const HEADERS: Readonly<Record<string, string>> = {
@@ -87,6 +89,7 @@ export class Site implements AsyncDisposable {
   /** Listens on an address and a port. Port 0 chooses a free one. */
   static async listen(host: string, port: number, routes: Routes): Promise<Site> {
     const server = createServer();
+    server.maxConnections = MAX_CONNECTIONS;
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
       server.listen(port, host, () => {

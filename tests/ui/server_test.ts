@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { request } from "node:http";
+import { connect } from "node:net";
 import { Bus } from "../../mod.ts";
 import { memory } from "../../src/providers/memory/provider.ts";
 import { assets } from "../../scripts/page.ts";
@@ -100,6 +101,23 @@ describe("the dashboard's server", () => {
     assertEquals(await bus.queue("kept").qsize(), 1);
     assertEquals((await get(`${base.pathname}actions`, { origin: base.origin }, "POST", purge)).status, 202);
     await until("it is purged", async () => await bus.queue("kept").empty());
+  });
+
+  it("closes connections beyond 256, and serves its page when others have ended", async () => {
+    await using other = await openDashboard(provider);
+    const { port } = new URL(other.url);
+    let [connected, closed] = [0, 0];
+    const sockets = Array.from(
+      { length: 300 },
+      () =>
+        connect(Number(port), "127.0.0.1").on("connect", () => connected++).on("error", () => {}).on(
+          "close",
+          () => closed++,
+        ),
+    );
+    await until("all have connected, and those beyond the limit are closed", () => connected === 300 && closed === 44);
+    for (const socket of sockets) socket.destroy();
+    await until("it serves again", async () => (await fetch(other.url).catch(() => undefined))?.status === 200);
   });
 
   it("answers a malformed request with one line", async () => {
