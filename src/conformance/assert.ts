@@ -4,6 +4,7 @@
  * @module
  */
 import { BusError, type ErrorCode } from "../errors.ts";
+import { printable } from "../internal/printable.ts";
 
 /** An assertion of the kit that did not hold. */
 export class ConformanceError extends Error {
@@ -22,7 +23,7 @@ export function equal<T>(actual: T, expected: NoInfer<T>, what = "the value"): v
   if (path === undefined) return;
   const index = Array.isArray(actual) ? /^\.(\d+)$/.exec(path)?.[1] : undefined;
   const there = index === undefined ? "" : `: ${show((actual as unknown[]).slice(Number(index), Number(index) + 20))}`;
-  const where = path === "" ? "" : ` (they differ at ${path}${there})`;
+  const where = path === "" ? "" : ` (they differ at ${printable(path)}${there})`;
   throw new ConformanceError(`${what} is ${show(actual)}, but should be ${show(expected)}${where}`);
 }
 
@@ -62,7 +63,9 @@ export async function each<T>(
   const failures: string[] = [];
   for (const [what, value] of Object.entries(table)) {
     const outcome = await settle(() => check(value, what));
-    if ("error" in outcome) failures.push(outcome.error instanceof Error ? outcome.error.message : show(outcome.error));
+    if ("error" in outcome) {
+      failures.push(outcome.error instanceof ConformanceError ? outcome.error.message : show(outcome.error));
+    }
   }
   if (failures.length > 0) throw new ConformanceError(failures.join("\n"));
 }
@@ -104,9 +107,9 @@ function sameMembers(a: Set<unknown>, b: Set<unknown>): boolean {
 /** The largest number of characters that a message quotes of a value. */
 const QUOTED = 300;
 
-/** Returns the text by which a message quotes a value. */
+/** Returns the text by which a message quotes a value. It may come from the wire, so its unsafe characters are escaped. */
 export function show(value: unknown): string {
-  const text = write(value, 0);
+  const text = printable(write(value, 0));
   return text.length > QUOTED ? `${text.slice(0, QUOTED)}… (${text.length} characters)` : text;
 }
 
