@@ -58,7 +58,10 @@ export interface RedisOptions {
   readonly sentinelUsername?: string;
   /** The password of the Sentinels. */
   readonly sentinelPassword?: string;
-  /** Whether to use TLS with the Sentinels, or its settings. Default: the value of `tls`, so that no Sentinel is asked without TLS. */
+  /**
+   * Whether to use TLS with the Sentinels, or its settings. Default: the value of `tls`, so that no Sentinel is asked without TLS. With
+   * `false`, the password goes to whatever server an altered answer of a Sentinel names, if `tls` accepts its certificate.
+   */
   readonly sentinelTls?: boolean | RedisTls;
   /** Some nodes of a Redis Cluster, as addresses or URLs. The bus finds the others through them. */
   readonly cluster?: readonly (Address | string)[];
