@@ -8,6 +8,7 @@ import { ProviderError, QueueFullError } from "../../src/errors.ts";
 import type { Delivery } from "../../src/provider/provider.ts";
 import { ItemBatch } from "../../src/providers/ipc/item_batch.ts";
 import { Errno } from "../../src/providers/ipc/errno.ts";
+import type { Files } from "../../src/providers/ipc/files.ts";
 import { writeItem } from "../../src/providers/ipc/frames.ts";
 import { queueDirectory } from "../../src/providers/ipc/items.ts";
 import { Leases } from "../../src/providers/ipc/leases.ts";
@@ -69,7 +70,7 @@ describe("a queue with more items than the kernel holds", () => {
   });
 
   it("is read once for the puts of one turn, which keep their order while the overflow begins", async () => {
-    const posix = await loadPosix();
+    const posix: Pick<Files, "stat"> = await loadPosix();
     await using bus = await Bus.open(ipc(), { namespace: fresh() });
     const queue = bus.queue<number>("queue");
     await queue.put(0);
