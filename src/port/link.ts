@@ -5,6 +5,7 @@
  */
 import { BusError, ClosedError, fromPlain, ProviderError, toPlain } from "../errors.ts";
 import type { Delivery, Filter, Outcome, Provider } from "../provider/provider.ts";
+import { onAbort } from "../internal/aborts.ts";
 import { NumberMap } from "../internal/text_map.ts";
 import { unpack } from "./batch.ts";
 import { cost, INBOX, WINDOW } from "./credit.ts";
@@ -166,14 +167,13 @@ export class Link {
     const { max, wait, lease, signal } = options;
     signal?.throwIfAborted();
     const id = this.nextId();
-    const cancel = () => this.#post({ kind: "cancel", id, queue, lease });
-    signal?.addEventListener("abort", cancel, { once: true });
+    const stop = signal && onAbort(signal, () => this.#post({ kind: "cancel", id, queue, lease }));
     try {
       const deliveries = await this.request<"receive">({ kind: "receive", queue, max, wait, lease }, id);
       if (deliveries.length === 0) signal?.throwIfAborted();
       return deliveries;
     } finally {
-      signal?.removeEventListener("abort", cancel);
+      stop?.();
     }
   }
 
