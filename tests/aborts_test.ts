@@ -20,15 +20,23 @@ describe("the listeners of an abort signal", () => {
     assertEquals(called, ["a", "d"]);
   });
 
-  it("need one listener of the signal itself, however many there are", () => {
+  it("need one listener of the signal itself, which goes with the last of them", () => {
     const { signal } = new AbortController();
-    const add = signal.addEventListener.bind(signal);
-    let added = 0;
+    const [add, remove] = [signal.addEventListener.bind(signal), signal.removeEventListener.bind(signal)];
+    let [added, removed] = [0, 0];
     signal.addEventListener = (...args: Parameters<typeof add>) => {
       added++;
       add(...args);
     };
-    for (let i = 0; i < 100; i++) onAbort(signal, () => {})();
-    assertEquals(added, 1);
+    signal.removeEventListener = (...args: Parameters<typeof remove>) => {
+      removed++;
+      remove(...args);
+    };
+    for (const most of [1, 2]) {
+      const stops = Array.from({ length: 100 }, () => onAbort(signal, () => {}));
+      assertEquals([added, removed], [most, most - 1]);
+      for (const stop of [...stops, ...stops]) stop();
+      assertEquals([added, removed], [most, most]);
+    }
   });
 });

@@ -6,20 +6,36 @@
  */
 import { NumberMap } from "./text_map.ts";
 
-const LISTENERS = new WeakMap<AbortSignal, NumberMap<() => void>>();
+interface Listeners {
+  readonly all: NumberMap<() => void>;
+  /** The listener of the signal itself, which calls all others. */
+  readonly own: () => void;
+}
+
+const LISTENERS = new WeakMap<AbortSignal, Listeners>();
 let count = 0;
 
 /** Calls `listener` when a signal aborts. Returns a function that removes the listener. */
 export function onAbort(signal: AbortSignal, listener: () => void): () => void {
-  let listeners = LISTENERS.get(signal);
-  if (!listeners) {
-    const all = listeners = new NumberMap<() => void>();
-    LISTENERS.set(signal, all);
-    signal.addEventListener("abort", () => {
-      for (const each of all.values()) each();
-    }, { once: true });
-  }
+  const listeners = LISTENERS.get(signal) ?? listenTo(signal);
+  const { all, own } = listeners;
   const id = ++count;
-  listeners.set(id, listener);
-  return () => listeners.delete(id);
+  all.set(id, listener);
+  return () => {
+    all.delete(id);
+    if (all.size > 0 || LISTENERS.get(signal) !== listeners) return;
+    LISTENERS.delete(signal); // a signal with a listener would stay in memory as long as those that it depends on
+    signal.removeEventListener("abort", own);
+  };
+}
+
+function listenTo(signal: AbortSignal): Listeners {
+  const all = new NumberMap<() => void>();
+  const own = () => {
+    for (const each of all.values()) each();
+  };
+  const listeners = { all, own };
+  LISTENERS.set(signal, listeners);
+  signal.addEventListener("abort", own, { once: true });
+  return listeners;
 }

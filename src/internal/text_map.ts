@@ -143,7 +143,15 @@ class HashMap<K, V> implements Iterable<[K, V]> {
 
   /** Removes all keys. */
   clear(): void {
-    for (const key of this.keys()) this.delete(key);
+    for (let entry = this.#first; entry;) {
+      const { later } = entry;
+      entry.next = entry.earlier = entry.later = undefined; // see delete
+      entry = later;
+    }
+    this.#first = this.#last = undefined;
+    if (this.#size > 0) this.#buckets.fill(undefined);
+    this.#size = 0;
+    for (const cursor of this.#cursors) cursor.next = undefined;
   }
 
   /** Yields the keys. */

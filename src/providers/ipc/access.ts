@@ -3,6 +3,9 @@
  *
  * @module
  */
+import { Errno } from "./errno.ts";
+import { notDirectory, notOwned, notShared, systemError } from "./errors.ts";
+import type { Stat } from "./files.ts";
 
 /**
  * The mode bits of this user. Directories, files and queues are created with these only, because they first belong to the primary group of
@@ -43,4 +46,11 @@ export function strangers({ gid }: Owned, { group }: Access): number {
 /** Returns whether this user may change the mode of a directory, which is not one that a bus of its own has made for another group. */
 export function mayClose({ uid, gid, mode }: Owned, user: number, { group }: Access): boolean {
   return uid === user && ((mode & SETGID) === 0 || (mode & 0o002) !== 0 || gid === group);
+}
+
+/** Returns the error of a directory that cannot be used, from the result of opening it and from its state. */
+export function refusal(result: number, what: string, stat: Stat | number, user: number, access: Access): Error {
+  if (typeof stat === "object" && !stat.directory) return notDirectory(what);
+  if (typeof stat === "number" || result !== -Errno.EACCES) return systemError(result, what);
+  return trusted(stat, user, access) ? notShared(what) : notOwned(what, stat.uid);
 }

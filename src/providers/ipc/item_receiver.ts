@@ -243,7 +243,7 @@ export class ItemReceiver {
     while (true) {
       const length = this.#namespace.posix.receive(descriptor, this.#buffer);
       if (length === -Errno.EINTR) continue;
-      if (check(length, `Cannot get from ${this.#namespace.names.title(name)}`, Errno.EAGAIN) < 0) return undefined;
+      if (length < 0) return this.#none(name, length);
       const message = this.#buffer.subarray(0, length);
       const item = readItem(message);
       const attempt = item.deliveries + 1;
@@ -264,7 +264,7 @@ export class ItemReceiver {
       const key = this.#leases.key();
       const { length, message } = this.#crashSlot.receive(name, key, open.descriptor, open.size);
       if (length === -Errno.EINTR) continue;
-      if (check(length, `Cannot get from ${this.#namespace.names.title(name)}`, Errno.EAGAIN) < 0) return undefined;
+      if (length < 0) return this.#none(name, length);
       const item = readItem(message);
       if (posix.priority < least && posix.send(open.descriptor, message, message.length, WAITS) === 0) {
         this.#crashSlot.clear();
@@ -286,6 +286,11 @@ export class ItemReceiver {
       if (this.#leases.ack(name, receipt, true)) return { receipt: "", body, attempt };
       this.#bodies.lost(receipt); // it took too long, and was given back
     }
+  }
+
+  /** Returns undefined after a read that found no item. Throws if it failed. */
+  #none(name: string, result: number): undefined {
+    check(result, `Cannot get from ${this.#namespace.names.title(name)}`, Errno.EAGAIN);
   }
 
   #readHeld(queue: string, receipt: string, lease: number | undefined): string | undefined {

@@ -38,6 +38,7 @@ interface NewItem {
 
 /** The overflow of a queue, as a turn has read it. */
 interface OverflowState {
+  readonly queue: string;
   /** Whether new items have to be put into the overflow. */
   readonly used: boolean;
   /** The names of its pages, or of its last one. */
@@ -75,8 +76,8 @@ export class ItemSender {
   #endWait = new TextMap<() => void>();
   /** The queues whose waiting buses are woken at the end of this turn: once for all items of the turn. */
   #toWake = new TextMap<true>();
-  /** Queue → its overflow, read once in a turn: puts that are called at the same time have no order with those of other processes. */
-  #overflows = new TextMap<OverflowState>();
+  /** The overflow that this turn has read last. The puts of a turn share it, because they have no order with those of other processes. */
+  #overflow: OverflowState | undefined;
 
   /** Creates the sender of a bus. */
   constructor(namespace: Namespace, { messageSize, capacity }: Settings, context: ItemSenderContext) {
@@ -164,7 +165,7 @@ export class ItemSender {
 
   /** Ends the wait for room in a queue that was removed. */
   removed(queue: string): void {
-    this.#overflows.delete(queue);
+    this.#overflow = undefined;
     this.#endWait.get(queue)?.();
   }
 
@@ -197,7 +198,7 @@ export class ItemSender {
   #putLater(queue: string, body: string, delay: number): void {
     const { delayed, names, queues } = this.#namespace;
     const item: NewItem = { body };
-    const message = this.#message(queue, item, LINK_MESSAGE, `put into ${names.title(queue)}`);
+    const message = this.#message(queue, item, LINK_MESSAGE, () => `put into ${names.title(queue)}`);
     try {
       queues.useNamed(queue, this.#messageSize); // "denied" if it is another user's
       delayed.put(queue, delay, message);
@@ -212,8 +213,8 @@ export class ItemSender {
   /** Tries once to put an item into the kernel's queue or into the overflow. Returns false if the queue is full. */
   #try(queue: string, item: PendingItem): boolean {
     const { names, overflow, posix, queues } = this.#namespace;
-    const doing = `put into ${names.title(queue)}`;
-    const known = this.#overflows.get(queue);
+    const doing = () => `put into ${names.title(queue)}`; // most puts need no name for an error
+    const known = this.#overflow?.queue === queue ? this.#overflow : undefined;
     const { used, pages } = known ?? this.#readOverflow(queue);
     const limited = this.#capacity < Infinity;
     let open: OpenQueue | undefined;
@@ -229,14 +230,14 @@ export class ItemSender {
           open.fresh = false;
           return true;
         }
-        if (result !== -Errno.EAGAIN && result !== -Errno.EINTR) throw systemError(result, `Cannot ${doing}`);
+        if (result !== -Errno.EAGAIN && result !== -Errno.EINTR) throw systemError(result, `Cannot ${doing()}`);
         if (this.#capacity <= CAPACITY) {
           this.#removeFile(queue, item); // the queue may be removed meanwhile, with its files
           return false;
         }
       }
       const page = overflow.put(queue, this.#context.key(), this.#message(queue, item, LINK_MESSAGE, doing), pages);
-      this.#overflows.set(queue, { used: true, pages: [page] });
+      this.#overflow = { queue, used: true, pages: [page] };
     } catch (error) {
       this.#removeFile(queue, item);
       throw error;
@@ -250,10 +251,8 @@ export class ItemSender {
     const { directories, overflow } = this.#namespace;
     const files = hasFiles(directories, queue);
     const pages = files ? overflow.pages(queue) : [];
-    const state = { used: pages.length > 0 || files && overflow.moving(queue) > 0, pages };
     this.#atEndOfTurn();
-    this.#overflows.set(queue, state);
-    return state;
+    return this.#overflow = { queue, used: pages.length > 0 || files && overflow.moving(queue) > 0, pages };
   }
 
   /** Wakes the buses that wait for items of a queue, at the end of this turn. */
@@ -263,22 +262,22 @@ export class ItemSender {
   }
 
   #atEndOfTurn(): void {
-    if (this.#toWake.size > 0 || this.#overflows.size > 0) return;
+    if (this.#toWake.size > 0 || this.#overflow) return;
     queueMicrotask(() => {
-      this.#overflows.clear();
+      this.#overflow = undefined;
       for (const queue of this.#toWake.keys()) this.#namespace.waiting.wake(queue);
       this.#toWake.clear();
     });
   }
 
   /** Returns the message of an item, which is at most `size` bytes long. A larger item is written into a file. */
-  #message(queue: string, item: NewItem, size: number, doing: string): Uint8Array {
+  #message(queue: string, item: NewItem, size: number, doing: () => string): Uint8Array {
     if (item.file !== undefined) return writeItem(item.file, true);
     const message = writeItem(item.body, false);
     if (message.length <= size && (size !== LINK_MESSAGE || this.#namespace.bodyFiles.fitsLink(message))) {
       return message;
     }
-    item.file = this.#namespace.bodyFiles.write(bodyDirectory(queue), item.body, true, doing);
+    item.file = this.#namespace.bodyFiles.write(bodyDirectory(queue), item.body, true, doing());
     return writeItem(item.file, true);
   }
 

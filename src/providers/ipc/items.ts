@@ -7,7 +7,6 @@
  */
 
 import type { Directories } from "./directories.ts";
-import { Errno } from "./errno.ts";
 
 /** Matches the name of an item's file. Earlier versions of tsmq omit the `lease`. */
 const ITEM = /^(\d{16}-\d{6})\.(\d{1,10})(?:\.(\d{1,10})(\??))?\.(.+)$/;
@@ -49,7 +48,7 @@ export function queueDirectory(queue: string): string {
 
 /** Returns whether a kernel queue has files. One without any, most often an idle one, is checked by one system call in place of ten. */
 export function hasFiles(directories: Directories, queue: string): boolean {
-  return directories.stat(queueDirectory(queue)) !== -Errno.ENOENT;
+  return directories.exists(queueDirectory(queue));
 }
 
 /** Returns the path of a file of a kernel queue. */

@@ -71,6 +71,18 @@ export function rejectBatch(batch: Batch, error: unknown): void {
   for (const command of batch.commands) command.reject(error);
 }
 
+function bulk(arg: string): string {
+  return `$${Buffer.byteLength(arg)}\r\n${arg}\r\n`;
+}
+
+/** The last first argument, a channel or a key, and its bulk string: most commands have the same as the one before. */
+let first = { arg: "", bulk: bulk("") };
+
+function bulkOfFirst(arg: string): string {
+  if (arg !== first.arg) first = { arg, bulk: bulk(arg) };
+  return first.bulk;
+}
+
 /** One command of a batch. */
 export class Command {
   /** The name in lower case, because ioredis looks it up. */
@@ -104,8 +116,9 @@ export class Command {
 
   /** Returns the bytes to send: an array of bulk strings. */
   toWritable(): string {
-    let text = `*${this.args.length + 1}\r\n$${this.name.length}\r\n${this.name}\r\n`;
-    for (const arg of this.args) text += `$${Buffer.byteLength(arg)}\r\n${arg}\r\n`;
+    const { args, name } = this;
+    let text = `*${args.length + 1}\r\n$${name.length}\r\n${name}\r\n`;
+    for (let i = 0; i < args.length; i++) text += i === 0 ? bulkOfFirst(args[0]!) : bulk(args[i]!);
     return text;
   }
 

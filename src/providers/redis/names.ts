@@ -37,6 +37,9 @@ export class Names {
   /** The prefix of the inboxes. */
   readonly inboxes: string;
   #escaped: string;
+  /** The topic whose channel was used last, and that channel: events of one topic share the text. */
+  #topic: string | undefined;
+  #channel = "";
 
   /**
    * Creates the names of a namespace.
@@ -56,7 +59,11 @@ export class Names {
 
   /** Returns the channel of a topic. */
   channel(topic: string): string {
-    return this.prefix + topic;
+    if (topic !== this.#topic) {
+      this.#topic = topic;
+      this.#channel = this.prefix + topic;
+    }
+    return this.#channel;
   }
 
   /** Returns the pattern for PSUBSCRIBE: the escaped namespace, then the user's glob unchanged. */
