@@ -81,6 +81,11 @@ function writePath(path: string, buffer: Uint8Array): Uint8Array {
   return encoder.encodeInto(text, buffer).read === text.length ? buffer : encoder.encode(text);
 }
 
+/** Returns whether the bytes that were decoded to this text are those of the text. Invalid bytes were decoded to U+FFFD. */
+function isTextOf(text: string, bytes: Uint8Array): boolean {
+  return !text.includes("\ufffd") || encoder.encode(text).join() === bytes.join();
+}
+
 /** Reads a signed integer of 64 bits. A bigint would be an allocation for each field. */
 export function readLong(view: DataView, offset: number): number {
   return view.getInt32(offset + 4, true) * 2 ** 32 + view.getUint32(offset, true);
@@ -231,7 +236,10 @@ export class Files {
     }
   }
 
-  /** Appends the next names in a directory that was opened to be read, about 1,000. Returns 0 after the last ones, or an errno. */
+  /**
+   * Appends the next names in a directory that was opened to be read, about 1,000. Returns 0 after the last ones, or an errno. Names that are
+   * not UTF-8 are left out: no path that is made of such a name would exist.
+   */
   listPart(directory: number, names: string[]): number {
     const { cpu, long, native } = this.#library;
     const buffer = this.#listing ??= new Uint8Array(LISTING_BYTES);
@@ -239,8 +247,9 @@ export class Files {
     const call = native.syscall(long(cpu.getdents64), long(directory), buffer, long(buffer.length), long(0), null);
     const length = this.result(call);
     for (let at = 0; at < length; at += view.getUint16(at + 16, true)) {
-      const name = decoder.decode(buffer.subarray(at + 19, buffer.indexOf(0, at + 19)));
-      if (name !== "." && name !== "..") names.push(name);
+      const bytes = buffer.subarray(at + 19, buffer.indexOf(0, at + 19));
+      const name = decoder.decode(bytes);
+      if (name !== "." && name !== ".." && isTextOf(name, bytes)) names.push(name);
     }
     return length;
   }

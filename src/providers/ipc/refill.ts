@@ -123,15 +123,20 @@ export class Refill {
         delayed.taken(queue);
         room--;
       }
+      let missing: string | undefined;
       while (room > 0) {
         const oldest = overflow.oldest(queue);
-        if (!oldest) return;
+        if (!oldest || oldest.path === missing) return;
         const item = { ...parseItem(oldest.name)!, key: this.#key() };
         const moved = this.#moves.move(queue, oldest.path, item, 0);
-        if (moved === 0) room--;
-        else if (moved !== -Errno.ENOENT) return;
-        if (moved === 0) overflow.taken(queue);
-        else overflow.refresh(queue);
+        if (moved === 0) {
+          overflow.taken(queue);
+          room--;
+          continue;
+        }
+        if (moved !== -Errno.ENOENT) return;
+        missing = oldest.path; // another bus has just taken it, or it can never be moved
+        overflow.refresh(queue);
       }
     } finally {
       queues.release(open);
