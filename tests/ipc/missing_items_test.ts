@@ -3,12 +3,19 @@
 import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { execFileSync } from "node:child_process";
+import { CrashSlot } from "../../src/providers/ipc/crash_slot.ts";
 import { Errno } from "../../src/providers/ipc/errno.ts";
 import { writeItem } from "../../src/providers/ipc/frames.ts";
+import { MAX_UNREADABLE } from "../../src/providers/ipc/item_batch.ts";
+import { ItemReceiver } from "../../src/providers/ipc/item_receiver.ts";
+import { queueDirectory } from "../../src/providers/ipc/items.ts";
 import { Leases } from "../../src/providers/ipc/leases.ts";
 import { Moves } from "../../src/providers/ipc/moves.ts";
+import { Peeker } from "../../src/providers/ipc/peeker.ts";
+import type { PollLoop } from "../../src/providers/ipc/poll_loop.ts";
+import type { Posix } from "../../src/providers/ipc/posix.ts";
 import { Refill } from "../../src/providers/ipc/refill.ts";
-import { fresh, HandmadeBus } from "./ground.ts";
+import { calls, fresh, HandmadeBus } from "./ground.ts";
 
 const QUEUE = "queue";
 /** The name of an item that is older than all others. */
@@ -25,7 +32,7 @@ interface Ground {
   readonly size: () => number;
 }
 
-async function play(act: (ground: Ground) => void): Promise<void> {
+async function play(act: (ground: Ground) => void | Promise<void>): Promise<void> {
   using bus = await HandmadeBus.open(fresh());
   const { directories, names, overflow, posix, queues } = bus.internals;
   const name = names.queue(QUEUE);
@@ -35,7 +42,7 @@ async function play(act: (ground: Ground) => void): Promise<void> {
   const moves = new Moves(bus.internals, bus.busName);
   const refill = new Refill(bus.internals, moves, () => leases.key(), (error) => faults.push(error));
   try {
-    act({
+    await act({
       bus,
       name,
       put: (body) => void overflow.put(name, leases.key(), writeItem(body, false)),
@@ -98,5 +105,84 @@ describe("an item that can never be moved", () => {
         posix.rename = rename;
       }
       assertEquals(size(), 0);
+    }));
+});
+
+/** Returns a function that takes one item without a wait, and one that peeks at one. They return its body, if any. */
+function readersOf({ internals, busName }: HandmadeBus): Record<"take" | "peek", () => Promise<string | undefined>> {
+  const leases = new Leases(internals, busName);
+  const [moves, slot] = [new Moves(internals, busName), new CrashSlot(internals, busName)];
+  const loop = { closed: false } as PollLoop;
+  const receiver = new ItemReceiver(internals, busName, moves, leases, slot, loop, 8_192, () => {});
+  const peeker = new Peeker(internals, moves, leases, slot);
+  const { signal } = new AbortController();
+  return {
+    take: async () => (await receiver.receive(QUEUE, { max: 1, wait: 0, lease: 60_000, signal }))[0]?.body,
+    peek: () => Promise.resolve(peeker.peek(internals.names.queue(QUEUE), 0, 1)[0]?.body),
+  };
+}
+
+/** Returns what `act` resolves with, and the number of calls of these methods while it runs until its first pause. */
+async function counted<T>(posix: Posix, names: (keyof Posix)[], act: () => Promise<T>): Promise<[T, number]> {
+  let result: Promise<T> | undefined;
+  const made = calls(posix, names, () => void (result = act()));
+  return [await result!, made];
+}
+
+describe("items that cannot be read", () => {
+  const COUNT = 3 * MAX_UNREADABLE;
+  const digits = (i: number) => String(i).padStart(16, "0");
+  for (const directory of ["over/0", "back", `later/${"0".repeat(10)}`]) {
+    it(`in ${directory.slice(0, 5)} are removed a part at a time, and do not make a bus list them again for each`, () =>
+      play(async ({ bus, name, put }) => {
+        const { directories, overflow, posix } = bus.internals;
+        const path = `${queueDirectory(name)}/${directory}`;
+        const create = (i: number) => directories.symlink("x", `${path}/${digits(i)}-000000.0.0.a`);
+        directories.make(path);
+        for (let i = 0; i < COUNT; i++) assertEquals(create(i), 0);
+        put("item");
+        overflow.refresh(name);
+        const { take } = readersOf(bus);
+        let [listed, most, takes, body] = [0, 0, 0, undefined as string | undefined];
+        for (; takes < 10 && body === undefined; takes++) {
+          let renamed = 0;
+          let lists = 0;
+          [[body, renamed], lists] = await counted(posix, ["listPart"], () => counted(posix, ["rename"], take));
+          most = Math.max(most, renamed);
+          listed += lists;
+        }
+        assertEquals([body, takes], ["item", COUNT / MAX_UNREADABLE + 1]);
+        assertEquals([most <= MAX_UNREADABLE + 2, listed <= 60], [true, true], `${most} renames, ${listed} lists`);
+      }));
+  }
+
+  it("in the kernel's queue do not occupy a bus, though another process puts more meanwhile", () =>
+    play(async ({ bus, name }) => {
+      const { posix, queues } = bus.internals;
+      const { descriptor } = queues.use(name)!;
+      const { receive } = posix;
+      const message = writeItem("missing", true);
+      posix.send(descriptor, message, message.length);
+      let received = 0;
+      posix.receive = (...args) => {
+        if (++received > MANY) throw new Error("the take does not end");
+        const length = receive.apply(posix, args);
+        posix.send(descriptor, message, message.length);
+        return length;
+      };
+      try {
+        assertEquals([await readersOf(bus).take(), received], [undefined, MAX_UNREADABLE]);
+      } finally {
+        posix.receive = receive;
+      }
+    }));
+
+  it("end a peek after a number of them", () =>
+    play(async ({ bus, name }) => {
+      const { directories, posix } = bus.internals;
+      const path = `${queueDirectory(name)}/over/0`;
+      directories.make(path);
+      for (let i = 0; i < COUNT; i++) directories.symlink("x", `${path}/${digits(i)}-000000.0.0.a`);
+      assertEquals(await counted(posix, ["readLinkBytes"], readersOf(bus).peek), [undefined, MAX_UNREADABLE]);
     }));
 });

@@ -5,7 +5,7 @@
  */
 import { BusError } from "../../errors.ts";
 import type { Delivery, ReceiveOptions, ReceiverContext } from "../../provider/provider.ts";
-import { ItemBatch } from "./item_batch.ts";
+import { ItemBatch, MAX_UNREADABLE, type Taken, UNREADABLE } from "./item_batch.ts";
 import { check } from "./errors.ts";
 import { readItem, writeItem } from "./frames.ts";
 import { bodyDirectory, hasFiles, type ItemFile, nameOfItem, parseItem, queueDirectory } from "./items.ts";
@@ -189,7 +189,7 @@ export class ItemReceiver {
     const read = (receipt: string) => this.#readHeld(name, receipt, lease);
     const takeMoved = () => open && this.#takeMessages(name, open, lease, batch, DUE);
     takeMoved();
-    for (const item of delayed.due(name, batch.left)) {
+    for (const item of delayed.due(name, batch.left + MAX_UNREADABLE)) {
       if (batch.full) return;
       const claim = () => this.#leases.claim(name, item.path, item.name, lease, read);
       let delivery = claim();
@@ -239,7 +239,7 @@ export class ItemReceiver {
     return undefined;
   }
 
-  #takeForGood(name: string, { descriptor }: OpenQueue): Delivery | undefined {
+  #takeForGood(name: string, { descriptor }: OpenQueue): Taken<Delivery> | undefined {
     while (true) {
       const length = this.#namespace.posix.receive(descriptor, this.#buffer);
       if (length === -Errno.EINTR) continue;
@@ -254,11 +254,11 @@ export class ItemReceiver {
         this.#leases.restore(name, this.#leases.key(), message, item.deliveries);
         throw error;
       }
-      if (body !== undefined) return { receipt: "", body, attempt };
+      return body === undefined ? UNREADABLE : { receipt: "", body, attempt };
     }
   }
 
-  #hold(name: string, open: OpenQueue, lease: number | undefined, least: number): Delivery | undefined {
+  #hold(name: string, open: OpenQueue, lease: number | undefined, least: number): Taken<Delivery> | undefined {
     const { posix, queues } = this.#namespace;
     while (true) {
       const key = this.#leases.key();
@@ -280,7 +280,7 @@ export class ItemReceiver {
       }
       this.#crashSlot.clear();
       const body = this.#body(name, item, receipt, lease === undefined);
-      if (body === undefined) continue;
+      if (body === undefined) return UNREADABLE;
       const attempt = item.deliveries + 1;
       if (lease !== undefined) return { receipt, body, attempt };
       if (this.#leases.ack(name, receipt, true)) return { receipt: "", body, attempt };

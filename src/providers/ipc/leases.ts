@@ -22,7 +22,7 @@
 import { LimitedTextMap } from "../../internal/caches.ts";
 import { TextMap } from "../../internal/text_map.ts";
 import type { Delivery } from "../../provider/provider.ts";
-import type { ItemBatch } from "./item_batch.ts";
+import { type ItemBatch, type Taken, UNREADABLE } from "./item_batch.ts";
 import { slotHolds } from "./crash_slot.ts";
 import { check, systemError } from "./errors.ts";
 import { readItem } from "./frames.ts";
@@ -47,7 +47,7 @@ const STARTED = 0;
 /** The result of setting a time if the file could only be touched. */
 const TOUCHED = 1;
 
-/** Reads the body of a held item. Returns undefined if the item has none. */
+/** Reads the body of a held item. Returns undefined if the item has none, and has removed the item or put it aside. */
 export type Read = (receipt: string) => string | undefined;
 
 /** The cached state of the held items of one queue. */
@@ -246,8 +246,8 @@ export class Leases {
     bodyFiles.writeFile(`${queueDirectory(queue)}/held`, name, message, true, `${doing} ${names.title(queue)}`);
   }
 
-  /** Takes the item in the file `from`. Without a `lease` it is removed, but not its body. Returns undefined if another bus has it, or it cannot be read. */
-  claim(queue: string, from: string, name: string, lease: number | undefined, read: Read): Delivery | undefined {
+  /** Takes the item in the file `from`. Without a `lease` it is removed, but not its body. Returns undefined if another bus has it. */
+  claim(queue: string, from: string, name: string, lease: number | undefined, read: Read): Taken<Delivery> | undefined {
     const { bodyFiles, directories, names } = this.#namespace;
     const item = parseItem(name)!;
     const what = `Cannot take an item of ${names.title(queue)}`;
@@ -268,7 +268,7 @@ export class Leases {
     if (moved < 0) return undefined;
     if (set === TOUCHED && lease !== undefined) this.#replaceByCopy(queue, receipt, lease);
     const body = read(receipt);
-    if (body === undefined) return undefined;
+    if (body === undefined) return UNREADABLE;
     if (lease === undefined && !this.ack(queue, receipt, true)) return void this.onLost(receipt); // it took too long, and was given back
     return { receipt: lease === undefined ? "" : receipt, body, attempt, ...unconfirmed };
   }

@@ -6,7 +6,7 @@
  * @module
  */
 import type { WaitingItem } from "../../provider/provider.ts";
-import { ItemBatch } from "./item_batch.ts";
+import { ItemBatch, UNREADABLE } from "./item_batch.ts";
 import type { CrashSlot } from "./crash_slot.ts";
 import { Errno } from "./errno.ts";
 import { check } from "./errors.ts";
@@ -47,8 +47,8 @@ export class Peeker {
   peek(queue: string, offset: number, limit: number): WaitingItem[] {
     const batch = new ItemBatch<WaitingItem>(limit);
     for (const read of this.#waiting(queue)) {
-      const item = offset-- > 0 ? undefined : read();
-      if (item) batch.push(item);
+      if (offset-- > 0) continue;
+      batch.push(read() ?? UNREADABLE);
       if (batch.full) break;
     }
     return batch.items;
