@@ -6,7 +6,7 @@
  */
 import { ownText } from "./utf8.ts";
 
-/** The largest number of tokens that are read. An envelope of SNS with ten attributes has less than 300. */
+/** The largest number of tokens that are read by default. An envelope of SNS with ten attributes has less than 300. */
 const MAX_TOKENS = 1_024;
 /** The quote of a string, a sign, or the characters of a number or of a literal, with the white space around them. */
 const TOKEN = /[ \t\r\n]*(?:(")|([[\]{}:,]|[^ \t\r\n"[\]{}:,]+)[ \t\r\n]*)/y;
@@ -26,27 +26,48 @@ const ESCAPED = '"\\/\b\f\n\r\t';
  * Returns the JSON texts of an object's members with these names. The text of a member that the object lacks is undefined. Returns undefined if
  * the JSON is not an object, or has too many tokens. The other members are not checked.
  */
-export function membersOf(json: string, names: readonly string[]): (string | undefined)[] | undefined {
+export function membersOf(
+  json: string,
+  names: readonly string[],
+  maxTokens: number = MAX_TOKENS,
+): (string | undefined)[] | undefined {
   const found: (string | undefined)[] = names.map(() => undefined);
   const quoted = names.map((name) => `"${name}"`);
+  const valid = readParts(json, "{", maxTokens, (name, part) => {
+    const index = quoted.indexOf(name);
+    if (index >= 0) found[index] = part;
+  });
+  return valid ? found : undefined;
+}
+
+/** Returns the JSON texts of a list's elements, of any number, or undefined if the JSON is not a list. The elements are not checked. */
+export function elementsOf(json: string): string[] | undefined {
+  const found: string[] = [];
+  const valid = readParts(json, "[", Infinity, (_, part) => {
+    if (part !== "") found.push(part);
+  });
+  return valid ? found : undefined;
+}
+
+/** Calls `take` with the quoted name and the text of each member or element. Returns false if the JSON does not begin with `open` or is too long. */
+function readParts(json: string, open: string, maxTokens: number, take: (name: string, part: string) => void): boolean {
   let depth = 0;
-  let [before, wanted, from] = ["", -1, 0];
+  let [before, name, from] = ["", "", 0];
   TOKEN.lastIndex = 0;
-  for (let count = 0; count < MAX_TOKENS; count++) {
+  for (let count = 0; count < maxTokens; count++) {
     const start = TOKEN.lastIndex;
     const token = nextToken(json);
-    if (token === undefined || (count === 0 && token !== "{")) return undefined;
+    if (token === undefined || (count === 0 && token !== open)) return false;
     if (token === "}" || token === "]") depth--;
-    if (wanted >= 0 && (depth === 0 || (depth === 1 && token === ","))) {
-      found[wanted] = json.slice(from, start).trimEnd();
-      wanted = -1;
-    }
-    if (depth === 0 && count > 0) return TOKEN.lastIndex === json.length ? found : undefined;
+    const separates = depth === 1 && token === ",";
+    if (count > 0 && (separates || depth === 0)) take(name, json.slice(from, start).trimEnd());
+    if (count > 0 && depth === 0) return TOKEN.lastIndex === json.length;
     if (token === "{" || token === "[") depth++;
-    if (depth === 1 && token === ":") [wanted, from] = [quoted.indexOf(before), TOKEN.lastIndex];
+    if (depth === 1 && token === ":") [name, from] = [before, TOKEN.lastIndex];
+    else if (separates || count === 0) [name, from] = ["", TOKEN.lastIndex];
     before = token;
   }
-  return undefined;
+  return false;
 }
 
 /** Returns the token that begins at `TOKEN.lastIndex`, and sets that index to its end. Returns undefined if no token begins there. */

@@ -3,7 +3,8 @@ import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { arnsOf, nameOf } from "../../src/providers/aws/arns.ts";
 import type { AwsClient } from "../../src/providers/aws/client.ts";
-import { LEASE_TAG, Registry } from "../../src/providers/aws/registry.ts";
+import { LEASE_TAG } from "../../src/providers/aws/queue_tags.ts";
+import { Registry } from "../../src/providers/aws/registry.ts";
 
 const ARNS = arnsOf("arn:aws:sqs:eu-west-1:123456789012:q", "https://sqs/123456789012/q");
 /** The number of subscriptions in an answer of SNS. */

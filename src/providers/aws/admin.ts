@@ -16,7 +16,8 @@ import { Names, ownedByBus, topicOfRegistry } from "./names.ts";
 import { nameOf } from "./arns.ts";
 import { readOrigin } from "./origin_tag.ts";
 import { countItems } from "./queues.ts";
-import { LEASE_TAG, tagsOf } from "./registry.ts";
+import { LEASE_TAG } from "./queue_tags.ts";
+import { tagsOf } from "./registry.ts";
 import type { Settings } from "./options.ts";
 
 /** Milliseconds that a request may take, with all its attempts. */

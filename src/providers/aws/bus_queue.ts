@@ -10,6 +10,7 @@ import {
   TagQueueCommand,
 } from "@aws-sdk/client-sqs";
 import type { BusOrigin } from "../../provider/admin.ts";
+import { elementsOf, membersOf, stringIn } from "../../internal/json.ts";
 import { backoff, pause, RETRY } from "../../internal/time.ts";
 import { type AwsClient, REPEATABLE, retryNewQueue } from "./client.ts";
 import { noQueue } from "./errors.ts";
@@ -17,7 +18,7 @@ import { type Arns, arnsOf } from "./arns.ts";
 import { writeOrigin } from "./origin_tag.ts";
 import { NAMESPACE } from "./names.ts";
 import { createQueue } from "./redrive.ts";
-import { LEASE_TAG } from "./registry.ts";
+import { LEASE_TAG } from "./queue_tags.ts";
 
 /** Seconds until SQS redelivers a message that was not deleted, for example because the connection broke. */
 const VISIBILITY = 5;
@@ -197,25 +198,25 @@ export async function deleteQueue(client: AwsClient, QueueUrl: string): Promise<
   }
 }
 
-/** The part of a policy that tsmq reads. SQS may write a list of one element as that element. */
-interface Policy {
-  readonly Statement?: OneOrMore<{
-    readonly Sid?: string;
-    readonly Condition?: { readonly ArnEquals?: Record<string, OneOrMore<string>> };
-  }>;
-}
-type OneOrMore<T> = T | readonly T[];
-
 /** Returns the ARNs of the topics that a bus's policy allows to send; `undefined` if the policy does not list them. */
 export function topicsOf(policy: string | undefined): string[] | undefined {
   if (policy === undefined) return [];
-  try {
-    const [statement] = [(JSON.parse(policy) as Policy).Statement ?? []].flat();
-    const arns = [statement?.Condition?.ArnEquals?.["aws:SourceArn"]].flat();
-    return arns.every((arn) => typeof arn === "string") ? arns : undefined;
-  } catch {
-    return undefined; // another program has written it
-  }
+  const [statement] = partsOf(memberOf(policy, "Statement"));
+  const arns = memberOf(memberOf(memberOf(statement, "Condition"), "ArnEquals"), "aws:SourceArn");
+  const topics = partsOf(arns).map(stringIn);
+  // another program has written it
+  if (arns === undefined || !topics.every((topic) => topic !== undefined)) return undefined;
+  return topics;
+}
+
+/** Returns the JSON text of a member of a policy's part. Any peer may choose its other names, which become keys of no table. */
+function memberOf(json: string | undefined, name: string): string | undefined {
+  return membersOf(json ?? "", [name], Infinity)?.[0];
+}
+
+/** Returns the JSON texts of a list's elements. SQS may write a list of one element as that element. */
+function partsOf(json: string | undefined): string[] {
+  return json === undefined ? [] : elementsOf(json) ?? [json];
 }
 
 /** Returns the tags of a lease that ends at this time. */
@@ -237,14 +238,16 @@ export function policyOf(queueArn: string, topicArns: readonly string[], topicAr
 
 /** Returns a queue's policy with the statement of our policy in place of its earlier one. Statements of other programs stay. */
 export function mergePolicies(policy: string | undefined, ours: string): string {
-  if (!policy) return ours;
-  try {
-    const theirs = JSON.parse(policy) as Policy;
-    const others = [theirs.Statement ?? []].flat().filter(({ Sid }) => Sid !== SID);
-    return JSON.stringify({ ...theirs, Statement: [...JSON.parse(ours).Statement, ...others] });
-  } catch {
-    return ours; // no service accepts such a policy
-  }
+  const theirs = membersOf(policy ?? "", ["Version", "Id", "Statement"], Infinity);
+  if (!theirs) return ours; // no service accepts such a policy
+  const [version, id, statement] = theirs;
+  const others = partsOf(statement).filter((each) => stringIn(memberOf(each, "Sid")) !== SID);
+  const members = [
+    ...version === undefined ? [] : [`"Version":${version}`],
+    ...id === undefined ? [] : [`"Id":${id}`],
+    `"Statement":[${[...partsOf(memberOf(ours, "Statement")), ...others]}]`,
+  ];
+  return `{${members}}`;
 }
 
 function policyWith(Resource: string, Condition: object): string {

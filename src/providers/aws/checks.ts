@@ -38,7 +38,7 @@ import { type Names, ownedByBus } from "./names.ts";
 import { type Arns, arnsOf, nameOf } from "./arns.ts";
 import { queuesWith } from "./cleanup.ts";
 import { allowsRedrive } from "./redrive.ts";
-import { LEASE_TAG } from "./registry.ts";
+import { LEASE_TAG } from "./queue_tags.ts";
 
 /** Milliseconds of the lease of the doctor's queue, after which any bus may delete it. */
 const LIFE = 60_000;

@@ -10,6 +10,7 @@ import { rememberSecret } from "../../internal/secrets.ts";
 import { type Backoff, backoff, pause, RETRY, spread } from "../../internal/time.ts";
 import { OnceHttpAgent, OnceHttpsAgent } from "./http_agents.ts";
 import { failureOf, noQueue, toBusError } from "./errors.ts";
+import { onlyOurTags } from "./queue_tags.ts";
 import type { AwsCredentials, Settings } from "./options.ts";
 
 /** Gets an access key from the user's function. */
@@ -90,6 +91,11 @@ export class AwsClient {
     this.sns = new SNSClient(config);
     this.sqs.middlewareStack.add(rememberToken, { step: "deserialize" });
     this.sns.middlewareStack.add(rememberToken, { step: "deserialize" });
+    // of this step, a middleware of low priority sees an answer first
+    this.sqs.middlewareStack.add(onlyOurTags(this.sqs.config.streamCollector), {
+      step: "deserialize",
+      priority: "low",
+    });
     this.#attempts = settings.attempts;
     this.#timeout = timeout;
   }

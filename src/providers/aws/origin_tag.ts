@@ -6,7 +6,7 @@
 import type { BusOrigin } from "../../provider/admin.ts";
 
 /** The name of the tag. */
-const ORIGIN_TAG = "tsmq-bus";
+export const ORIGIN_TAG = "tsmq-bus";
 /** The largest number of characters of the name of a host or a program: SQS allows 256 for a tag. */
 const PART_LENGTH = 96;
 /** Stands for a part that is not known. */

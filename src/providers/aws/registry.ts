@@ -10,10 +10,8 @@ import { TextMap } from "../../internal/text_map.ts";
 import { type AwsClient, REPEATABLE } from "./client.ts";
 import { noQueue, noTopic } from "./errors.ts";
 import { BUS_PREFIX } from "./names.ts";
+import { LEASE_TAG } from "./queue_tags.ts";
 import { type Arns, nameOf } from "./arns.ts";
-
-/** The tag of a bus's queue that holds the end of the bus's lease, in milliseconds since 1970. */
-export const LEASE_TAG = "tsmq-lease";
 
 /** The number of subscriptions after which a lookup reads no more, unless its caller takes more servers. */
 const READ = 1_000;
@@ -59,7 +57,7 @@ export async function subscriptionsOf(
   return found;
 }
 
-/** Returns the tags of a queue: an empty object if it does not exist. */
+/** Returns those tags of a queue that belong to tsmq: an empty object if it does not exist. */
 export async function tagsOf(client: AwsClient, queueUrl: string): Promise<Record<string, string>> {
   try {
     const { Tags } = await client.call(
