@@ -14,6 +14,7 @@ import { Moves } from "../../src/providers/ipc/moves.ts";
 import { hashed, MAX_BUSES, MAX_CACHED } from "../../src/providers/ipc/names.ts";
 import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
 import type { Posix } from "../../src/providers/ipc/posix.ts";
+import { MAX_IGNORED } from "../../src/providers/ipc/patterns.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { Refill } from "../../src/providers/ipc/refill.ts";
 import { skip } from "../support/skip.ts";
@@ -164,8 +165,12 @@ describe("many names that a member of a group has created", () => {
       assertEquals(route(), 1);
       assertEquals(calls(posix, ["stat", "openFile"], () => assertEquals(route(), 1)) < 10, true);
       await intrude("create", NAMES, "file", `patterns/@${hashed("pattern")}`);
-      const largest = await largestMap(() => subscriptions.patterns.read());
-      assertEquals(largest <= FEW, true, `${largest} names`);
+      let made = 0;
+      const read = () => subscriptions.patterns.read();
+      const largest = await largestMap(() => made = calls(posix, ["stat", "openFile"], read));
+      assertEquals([made < 1_000, largest <= FEW], [true, true], `${made} calls, ${largest} names`);
+      const refused = assertThrows(route, BusError, `has more than ${MAX_IGNORED} files that cannot be read`);
+      assertEquals(refused.code, "busy");
       await intrude("create", MAX_BINDINGS - NAMES, "file", `patterns/@${hashed("pattern")}`);
       for (const act of [route, () => subscriptions.patterns.subscribe("a*", bus, ours.busDirectory(bus))]) {
         const error = assertThrows(act, BusError, `has ${MAX_BINDINGS + 1} patterns of buses`);

@@ -130,6 +130,7 @@ describe("many bindings of groups, which another member of the group has written
       subscriptions.patterns.bind({ topic, pattern: false }, "queue", internals.busDirectory(busName));
     };
     bind("topic");
+    assertEquals([...subscriptions.route("topic").queues], [["queue", false]]);
     const path = directories.path(PATTERNS);
     const write = (binding: string) => writeFileSync(`${path}/${GROUP}${hashed(binding)}`, binding);
     const reads = [0];
@@ -156,6 +157,7 @@ describe("many bindings of groups, which another member of the group has written
       for (const file of readdirSync(path)) if (!before.includes(file)) rmSync(`${path}/${file}`);
       await pause(50);
       assertEquals([...subscriptions.route("topic").queues], [["queue", false]]);
+      assertEquals(reads[0], read); // the known one is not read again
     }
     subscriptions.patterns.unbind({ topic: "topic", pattern: false }, "queue");
   });

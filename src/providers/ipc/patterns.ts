@@ -28,6 +28,11 @@ import { hashed, MAX_PATTERN } from "./names.ts";
 export const PATTERNS = "patterns";
 /** The prefix of the name of a binding's file, in place of a bus. Versions without groups ignore such files. */
 export const GROUP = "group";
+/**
+ * The largest number of files of one kind that are ignored. Each is looked at again when the directory has changed, because a subscription may
+ * have replaced it. With more, publishes reject, as with too many bindings.
+ */
+export const MAX_IGNORED = 256;
 /** The place of the bindings, for the messages of errors. */
 const HERE = `the directory "${PATTERNS}" of the namespace`;
 
@@ -47,15 +52,16 @@ interface File {
 class Room {
   count = 0;
   left = MAX_TOTAL;
+  ignored = 0;
 
   /** Whether there are more than the limits allow. Then not all were read. */
   get exceeded(): boolean {
-    return this.count > MAX_BINDINGS || this.left < 0;
+    return this.count > MAX_BINDINGS || this.left < 0 || this.ignored > MAX_IGNORED;
   }
 
   /** Whether a further file of this many bytes would exceed the limits. */
   fullFor(bytes: number): boolean {
-    return this.count >= MAX_BINDINGS || this.left < bytes;
+    return this.exceeded || this.count >= MAX_BINDINGS || this.left < bytes;
   }
 }
 
@@ -144,9 +150,12 @@ export class Patterns {
     const files = new TextMap<File>();
     for (const name of found) {
       const room = roomOf(name);
-      if (room.exceeded) continue;
-      const file = this.#read(name);
+      const known = this.#files.get(name);
+      // known files are kept beyond the limits: else a peer that creates and removes one file makes the bus read all of them each time
+      const file = known?.content || !room.exceeded ? this.#read(name, known) : undefined;
+      if (!file) continue;
       room.left -= file.bytes;
+      if (!file.content) room.ignored++;
       files.set(name, file);
     }
     this.#names = names;
@@ -160,8 +169,7 @@ export class Patterns {
   }
 
   /** Reads a file. One that is ignored is read again only if it has changed. */
-  #read(name: string): File {
-    const known = this.#files.get(name);
+  #read(name: string, known: File | undefined): File {
     if (known?.content) return known;
     const bus = busOf(name);
     const stat = this.#directories.stat(`${PATTERNS}/${name}`); // first: it may be replaced meanwhile
@@ -197,7 +205,11 @@ export class Patterns {
   }
 
   #tooMany(doing: string, kind: Kind): BusError {
-    const { count } = this.#rooms[kind];
+    const { count, ignored } = this.#rooms[kind];
+    if (ignored > MAX_IGNORED) {
+      const text = `more than ${MAX_IGNORED} files that cannot be read or that tsmq has not written. Remove them`;
+      return new BusError("busy", `Cannot ${doing}: ${HERE} has ${text}`);
+    }
     if (kind === "bindings") return tooMany(doing, HERE, count);
     const limits = `${HERE} has ${count} patterns of buses, and the limits are ${MAX_BINDINGS} and ${MAX_TOTAL} bytes`;
     return new BusError("busy", `Cannot ${doing}: ${limits}. Remove patterns that tsmq has not written`);
