@@ -33,9 +33,9 @@ export function membersOf(
 ): (string | undefined)[] | undefined {
   const found: (string | undefined)[] = names.map(() => undefined);
   const quoted = names.map((name) => `"${name}"`);
-  const valid = readParts(json, "{", maxTokens, (name, part) => {
+  const valid = readParts(json, "{", maxTokens, (name, from, to) => {
     const index = quoted.indexOf(name);
-    if (index >= 0) found[index] = part;
+    if (index >= 0) found[index] = json.slice(from, to).trimEnd();
   });
   return valid ? found : undefined;
 }
@@ -43,14 +43,19 @@ export function membersOf(
 /** Returns the JSON texts of a list's elements, of any number, or undefined if the JSON is not a list. The elements are not checked. */
 export function elementsOf(json: string): string[] | undefined {
   const found: string[] = [];
-  const valid = readParts(json, "[", Infinity, (_, part) => {
-    if (part !== "") found.push(part);
+  const valid = readParts(json, "[", Infinity, (_, from, to) => {
+    if (from < to) found.push(json.slice(from, to).trimEnd());
   });
   return valid ? found : undefined;
 }
 
-/** Calls `take` with the quoted name and the text of each member or element. Returns false if the JSON does not begin with `open` or is too long. */
-function readParts(json: string, open: string, maxTokens: number, take: (name: string, part: string) => void): boolean {
+/** Calls `take` with the quoted name and the place of each member or element. Returns false if the JSON does not begin with `open` or is too long. */
+function readParts(
+  json: string,
+  open: string,
+  maxTokens: number,
+  take: (name: string, from: number, to: number) => void,
+): boolean {
   let depth = 0;
   let [before, name, from] = ["", "", 0];
   TOKEN.lastIndex = 0;
@@ -59,12 +64,15 @@ function readParts(json: string, open: string, maxTokens: number, take: (name: s
     const token = nextToken(json);
     if (token === undefined || (count === 0 && token !== open)) return false;
     if (token === "}" || token === "]") depth--;
-    const separates = depth === 1 && token === ",";
-    if (count > 0 && (separates || depth === 0)) take(name, json.slice(from, start).trimEnd());
-    if (count > 0 && depth === 0) return TOKEN.lastIndex === json.length;
+    if (count > 0 && (depth === 0 || (depth === 1 && token === ","))) {
+      take(name, from, start);
+      name = "";
+      from = TOKEN.lastIndex;
+    }
+    if (count > 0 && depth === 0) return from === json.length;
     if (token === "{" || token === "[") depth++;
-    if (depth === 1 && token === ":") [name, from] = [before, TOKEN.lastIndex];
-    else if (separates || count === 0) [name, from] = ["", TOKEN.lastIndex];
+    if (depth === 1 && token === ":") name = before;
+    if (count === 0 || (depth === 1 && token === ":")) from = TOKEN.lastIndex;
     before = token;
   }
   return false;
