@@ -8,13 +8,15 @@ import { Errno } from "../../src/providers/ipc/errno.ts";
 import { writeItem } from "../../src/providers/ipc/frames.ts";
 import { MAX_UNREADABLE } from "../../src/providers/ipc/item_batch.ts";
 import { ItemReceiver } from "../../src/providers/ipc/item_receiver.ts";
-import { queueDirectory } from "../../src/providers/ipc/items.ts";
+import { movingDirectory, queueDirectory } from "../../src/providers/ipc/items.ts";
 import { Leases } from "../../src/providers/ipc/leases.ts";
 import { Moves } from "../../src/providers/ipc/moves.ts";
 import { Peeker } from "../../src/providers/ipc/peeker.ts";
 import type { PollLoop } from "../../src/providers/ipc/poll_loop.ts";
 import type { Posix } from "../../src/providers/ipc/posix.ts";
+import { ReturnedItems } from "../../src/providers/ipc/returned_items.ts";
 import { Refill } from "../../src/providers/ipc/refill.ts";
+import { pause } from "../support/until.ts";
 import { calls, fresh, HandmadeBus } from "./ground.ts";
 
 const QUEUE = "queue";
@@ -73,6 +75,10 @@ function linkNotText(directory: string, start: string): void {
   execFileSync("sh", ["-c", 'ln -s x "$1/$2$(printf "\\377")"', "sh", directory, start]);
 }
 
+function digits(i: number): string {
+  return String(i).padStart(16, "0");
+}
+
 describe("a name that is not UTF-8", () => {
   it("is in no listing, and one with the character U+FFFD is", () =>
     play(({ bus: { internals: { directories } } }) => {
@@ -129,9 +135,73 @@ async function counted<T>(posix: Posix, names: (keyof Posix)[], act: () => Promi
   return [await result!, made];
 }
 
+describe("foreign files in a page of the overflow", () => {
+  it("are not listed again at each check", () =>
+    play(async ({ bus: { internals: { directories, overflow, posix } }, name }) => {
+      const path = `${queueDirectory(name)}/over/0`;
+      directories.make(path);
+      directories.symlink("x", `${path}/foreign`);
+      await pause(50); // names that have just changed are listed again
+      const look = () => assertEquals(overflow.oldest(name), undefined);
+      look();
+      assertEquals(calls(posix, ["listPart"], look), 0);
+    }));
+});
+
+describe("items that are being moved by buses that have paused, in several queues", () => {
+  it("delay the takes from each queue once", () =>
+    play(({ bus: { internals, busName } }) => {
+      const { directories, names, posix, processes } = internals;
+      const queues = Array.from({ length: 5 }, (_, i) => names.queue(`queue${i}`));
+      const other = names.newBus({ ...processes.self, pidNamespace: 1 }, 0); // never looks dead
+      directories.make(internals.busDirectory(other));
+      for (const queue of queues) {
+        directories.make(movingDirectory(queue));
+        for (let i = 0; i < 256; i++) {
+          directories.symlink("x", `${movingDirectory(queue)}/${digits(i)}-000000.0.0.${other}`);
+        }
+      }
+      const moves = new Moves(internals, busName);
+      const { poll } = posix;
+      let polls = 0;
+      posix.poll = () => ++polls;
+      const settled = () => queues.map((queue) => moves.settle(queue));
+      try {
+        assertEquals(settled(), queues.map(() => true));
+        polls = 0;
+        assertEquals([settled(), polls], [queues.map(() => false), 0]);
+      } finally {
+        posix.poll = poll;
+      }
+    }));
+});
+
+describe("many items that were given back", () => {
+  it("are looked at once", () =>
+    play(async ({ bus: { internals }, name }) => {
+      const count = 2_000;
+      const path = `${queueDirectory(name)}/back`;
+      internals.directories.make(path);
+      for (let i = 0; i < count; i++) internals.directories.symlink("x", `${path}/${digits(i)}-000000.0.0.a`);
+      await pause(50); // names that have just changed are listed again
+      const returned = new ReturnedItems(internals);
+      const { exec } = RegExp.prototype;
+      let parsed = 0;
+      RegExp.prototype.exec = function (text) {
+        parsed++;
+        return exec.call(this, text);
+      };
+      try {
+        for (let i = 0; i <= count / 256; i++) returned.due(name);
+      } finally {
+        RegExp.prototype.exec = exec;
+      }
+      assertEquals([returned.due(name).length, parsed], [count, count]);
+    }));
+});
+
 describe("items that cannot be read", () => {
   const COUNT = 3 * MAX_UNREADABLE;
-  const digits = (i: number) => String(i).padStart(16, "0");
   for (const directory of ["over/0", "back", `later/${"0".repeat(10)}`]) {
     it(`in ${directory.slice(0, 5)} are removed a part at a time, and do not make a bus list them again for each`, () =>
       play(async ({ bus, name, put }) => {

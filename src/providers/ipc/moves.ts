@@ -36,8 +36,8 @@ export class Moves {
   #namespace: Namespace;
   #bus: string;
   #moving = new LimitedTextMap<Listing>(MAX_CACHED);
-  /** The items whose buses have paused while they moved them. */
-  #paused = new LimitedTextMap<true>(MAX_CACHED);
+  /** The items of each queue whose buses have paused while they moved them. The names in one queue do not displace those of others. */
+  #paused = new LimitedTextMap<LimitedTextMap<true>>(MAX_CACHED);
 
   /** Creates the moves of the bus of this name. */
   constructor(namespace: Namespace, bus: string) {
@@ -82,11 +82,13 @@ export class Moves {
   settle(queue: string): boolean {
     const { posix } = this.#namespace;
     const end = performance.now() + PATIENCE.most;
+    const paused = this.#paused.get(queue) ?? new LimitedTextMap<true>(MAX_CACHED);
     for (let checks = 0;; checks++) {
-      const moving = this.recover(queue).filter((name) => !this.#paused.has(name));
+      const moving = this.recover(queue).filter((name) => !paused.has(name));
       if (moving.length === 0) return checks > 0;
       if (checks >= PATIENCE.checks || performance.now() >= end) {
-        for (const name of moving) this.#paused.set(name, true);
+        for (const name of moving) paused.set(name, true);
+        this.#paused.set(queue, paused);
         return true;
       }
       posix.poll(new Uint8Array(0), 0, CHECK_INTERVAL);

@@ -15,6 +15,7 @@
 import { LimitedTextMap } from "../../internal/caches.ts";
 import type { BodyFiles } from "./body_files.ts";
 import type { Directories } from "./directories.ts";
+import { Errno } from "./errno.ts";
 import { check } from "./errors.ts";
 import { type ItemFile, movingDirectory, nameOfItem, parseItem, queueDirectory } from "./items.ts";
 import type { Listing } from "./listing.ts";
@@ -171,8 +172,9 @@ export class Overflow {
         this.#heads.set(queue, head);
         return head;
       }
-      directories.prune(this.#path(queue, page)); // unless another bus has just put an item into it
-      this.#items.delete(this.#path(queue, page));
+      const path = this.#path(queue, page);
+      directories.prune(path); // unless another bus has just put an item into it
+      if (directories.stat(path) === -Errno.ENOENT) this.#items.delete(path); // one with foreign files stays, and is not listed again
     }
     return undefined;
   }

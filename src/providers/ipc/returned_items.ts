@@ -22,6 +22,8 @@ interface QueueState {
   names: readonly string[];
   /** The times when the items are due, by their names. */
   due: TextMap<number>;
+  /** The names of the items whose times are not read yet. */
+  unread: string[];
 }
 
 /** The returned items of the queues of one namespace. */
@@ -74,24 +76,30 @@ export class ReturnedItems {
     const { directories } = this.#namespace;
     let state = this.#states.get(queue);
     if (!state) {
-      state = { listing: directories.listing(`${queueDirectory(queue)}/back`), names: [], due: new TextMap() };
+      state = {
+        listing: directories.listing(`${queueDirectory(queue)}/back`),
+        names: [],
+        due: new TextMap(),
+        unread: [],
+      };
       this.#states.set(queue, state);
     }
     const names = state.listing.names();
-    if (names === state.names) return state;
-    state.names = names;
-    const before = state.due;
-    state.due = new TextMap();
-    let left = PART;
-    for (const name of names.filter(parseItem)) {
-      const known = before.get(name);
-      if (known === undefined && left-- <= 0) {
-        state.names = []; // read the others later
-        continue;
+    if (names !== state.names) {
+      const before = state.due;
+      state.names = names;
+      state.due = new TextMap();
+      state.unread = [];
+      for (const name of names.filter(parseItem)) {
+        const known = before.get(name);
+        if (known === undefined) state.unread.push(name);
+        else state.due.set(name, known);
       }
-      const stat = known === undefined ? directories.stat(pathOf(queue, `back/${name}`)) : { modified: known };
+    }
+    for (const name of state.unread.splice(-PART)) {
+      const stat = directories.stat(pathOf(queue, `back/${name}`));
       if (typeof stat === "object") state.due.set(name, stat.modified > WALL ? 0 : stat.modified);
-      else if (stat !== -Errno.ENOENT) state.names = []; // no descriptor was left: read it again
+      else if (stat !== -Errno.ENOENT) state.unread.unshift(name); // no descriptor was left: read it again
     }
     return state;
   }
