@@ -1,9 +1,13 @@
 /** The system calls for files, with paths of every length. */
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { linkSync, rmSync } from "node:fs";
+import { ProviderError } from "../../src/errors.ts";
 import { Errno } from "../../src/providers/ipc/errno.ts";
 import { LINK_BYTES } from "../../src/providers/ipc/files.ts";
+import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
 import { loadPosix } from "../../src/providers/ipc/posix.ts";
+import { ipc } from "../../src/providers/ipc/provider.ts";
 import { fresh } from "./ground.ts";
 
 describe("a path", () => {
@@ -27,5 +31,31 @@ describe("a path", () => {
     assertEquals([posix.readLink(link!), posix.readLink(other!)], [-Errno.ENOENT, target]);
     assertEquals([posix.unlink(other!), posix.symlink("x", other!)], [0, 0]);
     assertEquals([posix.readLink(other!), posix.unlink(other!)], ["x", 0]);
+  });
+});
+
+describe("the file of a large event", () => {
+  it("is removed before it is read, and is not read if it has another name or cannot be removed", async () => {
+    const namespace = await Namespace.open(ipc().options as Settings, fresh(), () => {});
+    const { bodyFiles, directories, posix } = namespace;
+    const write = () => bodyFiles.write("loops", "text", true);
+    const path = (name: string) => directories.path(`loops/${name}`);
+    const refused = (name: string) => assertThrows(() => bodyFiles.take("loops", name), ProviderError);
+    assertEquals(bodyFiles.take("loops", write()), "text");
+
+    const [linked, stuck] = [write(), write()];
+    linkSync(path(linked), path(crypto.randomUUID()));
+    assertMatch(refused(linked).message, /several names/);
+
+    let reads = 0;
+    Object.assign(posix, { unlink: () => -Errno.EACCES, read: () => reads++ });
+    try {
+      refused(stuck);
+    } finally {
+      for (const call of ["unlink", "read"]) Reflect.deleteProperty(posix, call);
+    }
+    assertEquals(reads, 0);
+    rmSync(directories.root, { recursive: true });
+    namespace.close();
   });
 });

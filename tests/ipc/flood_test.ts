@@ -264,8 +264,8 @@ describe("many names that a member of a group has created", () => {
     const sender = await ipc({ group: GROUP }).open({ namespace: name, ...limits, ask, state: () => {} });
     let dropped: Promise<void> | undefined;
     const made = calls(ours.posix, ["unlink"], () => dropped = sender.drop("queue"));
-    assertEquals(made > 0 && made < NAMES, true, `${made} calls`);
-    await sender.close(); // waits for it
+    assertEquals(made < NAMES, true, `${made} calls`); // on a busy machine, the first part may only open the directory
+    await sender.close(); // waits for the other parts
     assertEquals([await dropped, ours.directories.list("queues")], [undefined, []]);
   });
 

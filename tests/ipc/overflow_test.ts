@@ -10,7 +10,7 @@ import { ItemBatch } from "../../src/providers/ipc/item_batch.ts";
 import { Errno } from "../../src/providers/ipc/errno.ts";
 import type { Files } from "../../src/providers/ipc/files.ts";
 import { writeItem } from "../../src/providers/ipc/frames.ts";
-import { queueDirectory } from "../../src/providers/ipc/items.ts";
+import { movingDirectory, queueDirectory } from "../../src/providers/ipc/items.ts";
 import { Leases } from "../../src/providers/ipc/leases.ts";
 import { loadPosix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
@@ -124,6 +124,17 @@ describe("a queue with more items than the kernel holds", () => {
 });
 
 describe("an item that moves into the kernel's queue", () => {
+  it("is not a file with another name", async () => {
+    using bus = await HandmadeBus.open(fresh());
+    const { directories, names, overflow } = bus.internals;
+    const name = names.queue("queue");
+    const moving = movingDirectory(name);
+    directories.within(moving, () => directories.symlink("x", `${moving}/x`));
+    assertEquals([directories.list(moving), overflow.moving(name)], [["x"], 0]);
+    directories.unlink(`${moving}/x`);
+    directories.prune(moving);
+  });
+
   it("is delivered once, however long its bus pauses", async () => {
     const namespace = fresh();
     using bus = await HandmadeBus.open(namespace);

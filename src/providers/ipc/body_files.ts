@@ -71,10 +71,22 @@ export class BodyFiles {
 
   /** Reads the body whose file a message names. */
   read(directory: string, name: string): string {
-    if (!NAME.test(name)) {
-      throw new ProviderError("internal", "Cannot read a body: the message does not hold the name of a body file");
-    }
+    checkName(name);
     return decoder.decode(this.readFile(directory, name));
+  }
+
+  /** Removes the file that a message names, and returns its body. One that cannot be removed is not read: many small messages could name it. */
+  take(directory: string, name: string): string {
+    checkName(name);
+    const path = `${directory}/${name}`;
+    const what = `Cannot read ${this.#directories.path(path)}`;
+    const file = check(this.#directories.openFile(path), what);
+    try {
+      check(this.#directories.unlink(path), what);
+      return decoder.decode(this.readOpen(file, what, this.#limit, 0));
+    } finally {
+      this.#posix.close(file);
+    }
   }
 
   /** Reads a whole file, of at most `limit` bytes. */
@@ -142,18 +154,18 @@ export class BodyFiles {
   }
 
   /**
-   * Reads a whole file that is open. `what` begins the message of an error. A file that needs less memory than its size is refused: a small
-   * message could name many of them.
+   * Reads a whole file that is open and has at most this number of `names`. `what` begins the message of an error. A file that needs less
+   * memory than its size is refused: a small message could name many of them.
    *
    * @throws {ProviderError} "too_large" when the file is larger than the limit
    */
-  readOpen(file: number, what: string, limit: number = this.#limit): Uint8Array {
+  readOpen(file: number, what: string, limit: number = this.#limit, names = 1): Uint8Array {
     const stat = this.#state(file, what);
     if (stat.size > limit) {
       const text = `${what}: it has ${stat.size} bytes, and this bus reads files of up to ${limit} (maxReceive)`;
       throw new ProviderError("too_large", text);
     }
-    if (stat.links > 1 || this.#posix.sparse(file, stat.size)) {
+    if (stat.links > names || this.#posix.sparse(file, stat.size)) {
       throw new ProviderError("internal", `${what}: it has holes or several names, so tsmq has not written it`);
     }
     return this.#read(file, stat.size, what);
@@ -201,4 +213,9 @@ export class BodyFiles {
   remove(directory: string, name: string): void {
     if (NAME.test(name)) this.#directories.unlink(`${directory}/${name}`);
   }
+}
+
+function checkName(name: string): void {
+  if (NAME.test(name)) return;
+  throw new ProviderError("internal", "Cannot read a body: the message does not hold the name of a body file");
 }

@@ -78,7 +78,7 @@ export class Overflow {
 
   /** Returns the number of items that are being moved into the kernel's queue. The last one of the overflow may be among them. */
   moving(queue: string): number {
-    return this.#listing(this.#moving, movingDirectory(queue)).names().length;
+    return this.#listing(this.#moving, movingDirectory(queue), itemsInOrder).names().length; // foreign files do not count
   }
 
   /** Returns the time when an item was last moved into or out of the kernel's queue; undefined while a move is running. */

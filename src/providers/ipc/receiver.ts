@@ -331,15 +331,15 @@ class IpcReceiver implements AskHandler, Receiver {
     const { bodyFiles } = this.#namespace;
     const directory = this.#namespace.busDirectory(this.inbox);
     try {
-      const frame = readLarge(bodyFiles.read(directory, file));
+      const frame = readLarge(bodyFiles.take(directory, file));
       if (!frame) {
         throw new ProviderError("internal", `Cannot read the event in ${directory}/${file}: tsmq has not written it`);
       }
       take(frame);
     } catch (error) {
       this.#context.fault(error, true);
+      bodyFiles.remove(directory, file);
     }
-    bodyFiles.remove(directory, file);
   }
 
   #emit({ topic, body }: Frame): void {
