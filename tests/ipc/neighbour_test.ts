@@ -43,9 +43,9 @@ describe("another user, who acts before any system call of a bus,", () => {
   const cases: [name: string, attack: string, group?: number][] = [
     ["forges no item by creating the namespace first", "plant"],
     ["causes no file of the bus's user to be removed through a link", "leaves"],
-    ["changes nothing of the bus's user through a link in a directory into which everybody may write", "invade"],
-    ["changes nothing of the bus's user through a link, as a member of its group", "leaves", USER],
-    ["changes nothing of the bus's user through a link further up, as a member of its group", "parents", USER],
+    ["cannot change files of the bus's user through a link in a directory into which everybody may write", "invade"],
+    ["cannot change files of the bus's user through a link, as a member of its group", "leaves", USER],
+    ["cannot change files of the bus's user through a link further up, as a member of its group", "parents", USER],
   ];
   const missing = noOtherUser(VICTIM);
   for (const [name, attack, group] of cases) {

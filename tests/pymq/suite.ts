@@ -422,7 +422,7 @@ export function suite(transport: Transport): Map<string, () => Promise<void>> {
       await bus.expose("still", () => "alive");
       assertEquals(await bus.stub("still")(), "alive");
       for (const dead of [python, victim]) {
-        await until("nothing of the dead service is left", async () => !(await remains(dead, namespace)));
+        await until("the names of the dead service are removed", async () => !(await remains(dead, namespace)));
       }
     },
   );

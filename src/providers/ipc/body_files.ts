@@ -79,26 +79,15 @@ export class BodyFiles {
   take(directory: string, name: string): string {
     checkName(name);
     const path = `${directory}/${name}`;
-    const what = `Cannot read ${this.#directories.path(path)}`;
-    const file = check(this.#directories.openFile(path), what);
-    try {
+    return this.#opened(path, (file, what) => {
       check(this.#directories.unlink(path), what);
       return decoder.decode(this.readOpen(file, what, this.#limit, 0));
-    } finally {
-      this.#posix.close(file);
-    }
+    });
   }
 
   /** Reads a whole file, of at most `limit` bytes. */
   readFile(directory: string, name: string, limit: number = this.#limit): Uint8Array {
-    const path = `${directory}/${name}`;
-    const what = `Cannot read ${this.#directories.path(path)}`;
-    const file = check(this.#directories.openFile(path), what);
-    try {
-      return this.readOpen(file, what, limit);
-    } finally {
-      this.#posix.close(file);
-    }
+    return this.#opened(`${directory}/${name}`, (file, what) => this.readOpen(file, what, limit));
   }
 
   /** Returns whether a link can hold a message. */
@@ -173,12 +162,18 @@ export class BodyFiles {
 
   /** Reads the first bytes of a file, however large it is. */
   readStart(directory: string, name: string, size: number): Uint8Array {
-    const path = `${directory}/${name}`;
+    return this.#opened(`${directory}/${name}`, (file, what) => {
+      this.#state(file, what);
+      return this.#read(file, size, what);
+    });
+  }
+
+  /** Opens a file while `read` runs. `what` begins the message of an error. */
+  #opened<T>(path: string, read: (file: number, what: string) => T): T {
     const what = `Cannot read ${this.#directories.path(path)}`;
     const file = check(this.#directories.openFile(path), what);
     try {
-      this.#state(file, what);
-      return this.#read(file, size, what);
+      return read(file, what);
     } finally {
       this.#posix.close(file);
     }

@@ -51,7 +51,7 @@ export class Directories {
   #descriptor: number | undefined;
   /** Whether the open root was removed. */
   #removed = false;
-  #checked = -Infinity;
+  #checked = -Infinity; // when that was found out, by `performance.now()`
   #shared = false;
 
   /** Creates an object for the tree below `root`, which need not exist. */
