@@ -2,7 +2,7 @@
  * A member of a group, who uses the namespace that it shares with another user to reach what is not in it. Its argument is the group. The
  * test tells it the namespace, what to do, and the arguments of that.
  */
-import { mkdirSync } from "node:fs";
+import { chmodSync, mkdirSync } from "node:fs";
 import process from "node:process";
 import { writeItem } from "../../src/providers/ipc/frames.ts";
 import { nameOfItem, queueDirectory } from "../../src/providers/ipc/items.ts";
@@ -72,6 +72,11 @@ function actsIn(namespace: Namespace, args: readonly string[]): Record<string, (
       directories.unlink(path);
       directories.symlink(target, path);
       if (time !== undefined) directories.setModified(path, Number(time));
+    },
+    /** Sets the mode of its own directory. */
+    mode() {
+      const [path, mode] = args as [string, string];
+      chmodSync(directories.path(path), parseInt(mode, 8));
     },
     /** Creates a directory this many levels deep. */
     dig() {

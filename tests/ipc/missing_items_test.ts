@@ -3,6 +3,7 @@
 import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { execFileSync } from "node:child_process";
+import { countItems } from "../../src/providers/ipc/counts.ts";
 import { CrashSlot } from "../../src/providers/ipc/crash_slot.ts";
 import { Errno } from "../../src/providers/ipc/errno.ts";
 import { writeItem } from "../../src/providers/ipc/frames.ts";
@@ -197,6 +198,104 @@ describe("many items that were given back", () => {
         RegExp.prototype.exec = exec;
       }
       assertEquals([returned.due(name).length, parsed], [count, count]);
+    }));
+});
+
+describe("items that can never be taken", () => {
+  const COUNT = 3 * MAX_UNREADABLE;
+  for (const directory of ["back", `later/${"0".repeat(10)}`]) {
+    it(`in ${directory.slice(0, 5)} are tried a part at a time, and less and less often`, () =>
+      play(async ({ bus, name }) => {
+        const { directories, posix, queues } = bus.internals;
+        const path = `${queueDirectory(name)}/${directory}`;
+        directories.make(path);
+        for (let i = 0; i < COUNT; i++) directories.symlink("x", `${path}/${digits(i)}-000000.0.0.a`);
+        const message = writeItem("item", false);
+        directories.make(`${queueDirectory(name)}/held`);
+        posix.send(queues.use(name)!.descriptor, message, message.length);
+        const { now, setModified } = posix;
+        const start = posix.now() + 1; // their times are not later
+        let later = 0;
+        posix.now = () => start + later;
+        let tries = 0;
+        posix.setModified = () => {
+          tries++;
+          return -Errno.EACCES;
+        };
+        const { take } = readersOf(bus);
+        const tried = async () => {
+          tries = 0;
+          return [await take(), tries] as const;
+        };
+        try {
+          await pause(50); // names that have just changed are listed again
+          const rounds: number[] = [];
+          let body: string | undefined;
+          for (let made; body === undefined; rounds.push(made)) [body, made] = await tried();
+          assertEquals([body, rounds.length], ["item", COUNT / MAX_UNREADABLE + 1]);
+          assertEquals(rounds.every((made) => made <= 2 * MAX_UNREADABLE), true, `${rounds}`);
+          for (let ms = 10; ms <= 160; ms *= 2) {
+            assertEquals(await tried(), [undefined, 0]);
+            later += ms;
+            for (let i = 0; i < COUNT / MAX_UNREADABLE; i++) assertEquals((await tried())[1] > 0, true);
+          }
+        } finally {
+          Object.assign(posix, { now, setModified });
+        }
+      }));
+  }
+});
+
+describe("many queues", () => {
+  it("are looked at for a limited time at once by the moves into the kernel's queues", () =>
+    play(({ bus: { internals }, refill }) => {
+      const { directories, names, posix } = internals;
+      const queues = 200;
+      for (let i = 0; i < queues; i++) directories.make(`${queueDirectory(names.queue(`queue${i}`))}/later/9999999999`);
+      const { now } = performance;
+      const { stat } = posix;
+      let later = 0;
+      performance.now = () => now.call(performance) + later;
+      posix.stat = (...args) => {
+        later++;
+        return stat.apply(posix, args);
+      };
+      try {
+        const stats = [0, 0].map(() => calls(posix, ["stat"], refill));
+        assertEquals(stats.every((made) => made > 1 && made < queues), true, `${stats}`);
+      } finally {
+        performance.now = now;
+        posix.stat = stat;
+      }
+    }));
+});
+
+describe("an item that is being moved all the time", () => {
+  it("does not keep a count for longer than a second", () =>
+    play(async ({ bus: { internals, busName }, name }) => {
+      const { delayed, directories, names, processes } = internals;
+      const other = names.newBus({ ...processes.self, pidNamespace: 1 }, 0); // never looks dead
+      for (const path of [internals.busDirectory(other), movingDirectory(name)]) directories.make(path);
+      directories.symlink("x", `${movingDirectory(name)}/${FIRST}${other}`);
+      const { now } = performance;
+      let [later, counts] = [0, 0];
+      performance.now = () => now.call(performance) + later;
+      const { counts: count } = delayed;
+      delayed.counts = (...args) => {
+        counts++;
+        later += 400;
+        return count.apply(delayed, args);
+      };
+      try {
+        assertEquals(await countItems(internals, new Leases(internals, busName), name), {
+          waiting: 1,
+          leased: 0,
+          delayed: 0,
+        });
+        assertEquals(counts > 0 && counts <= 3, true, `${counts} counts`);
+      } finally {
+        performance.now = now;
+      }
     }));
 });
 

@@ -83,7 +83,7 @@ describe("the overflow", () => {
       directories.within(movingDirectory(name), () => directories.rename(path, to));
       directories.prune(path.slice(0, path.lastIndexOf("/")));
       await sender.send("queue", "2", { wait: 0 });
-      assertEquals(overflow.size(name), 1);
+      assertEquals(overflow.size(name, 9), 1);
       const back = to.replace("/moving/", "/back/");
       directories.within(`${queueDirectory(name)}/back`, () => directories.rename(to, back));
       await sender.send("queue", "3", { wait: 0 });

@@ -12,6 +12,10 @@ import type { Stat } from "./files.ts";
  * the process, which other users may share.
  */
 export const OWNER = 0o700;
+/** The mode bit that lets the group write. */
+export const GROUP_WRITES = 0o020;
+/** The mode bit of a directory that keeps users from renaming and removing the files of other users. */
+export const STICKY = 0o1000;
 /** The mode bit of a directory that a bus with the option `group` has made. */
 export const SETGID = 0o2000;
 

@@ -14,7 +14,7 @@ import { originOfBus } from "../../internal/origin.ts";
 import { TextMap, textSet } from "../../internal/text_map.ts";
 import { textOf } from "../../internal/thrown.ts";
 import { Leases } from "./leases.ts";
-import { eventsOf, hashed, inboxOf } from "./names.ts";
+import { eventsOf, hashed, inboxOf, MAX_PATTERN } from "./names.ts";
 import { type Raised, raiseLimits } from "./limits.ts";
 import { EVENTS, INBOX, MQUEUE } from "./mqueues.ts";
 import { Namespace, type Settings, THREAD } from "./namespace.ts";
@@ -181,7 +181,7 @@ export class IpcAdmin implements Admin {
   /** Returns a list with the text of a file or link: an empty list if it has just been removed. */
   #text(directory: string, file: string): string[] {
     try {
-      return [decoder.decode(this.#namespace!.bodyFiles.readItem(directory, file))];
+      return [decoder.decode(this.#namespace!.bodyFiles.readItem(directory, file, MAX_PATTERN))];
     } catch {
       return [];
     }

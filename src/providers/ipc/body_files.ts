@@ -4,7 +4,7 @@
  * @module
  */
 import { isUnavailable, ProviderError } from "../../errors.ts";
-import { type Access, trusted } from "./access.ts";
+import { type Access, GROUP_WRITES, STICKY, trusted } from "./access.ts";
 import type { Directories } from "./directories.ts";
 import { check, notOwned, systemError } from "./errors.ts";
 import { Errno } from "./errno.ts";
@@ -69,9 +69,11 @@ export class BodyFiles {
     }
   }
 
-  /** Reads the body whose file a message names. */
+  /** Reads the body whose file a message names. It is refused if this user could not remove it: any number of messages could name it. */
   read(directory: string, name: string): string {
     checkName(name);
+    const what = `Cannot read ${this.#directories.path(`${directory}/${name}`)}`;
+    if (!this.mayRemove(directory)) throw systemError(-Errno.EACCES, `${what}: its directory cannot be changed`);
     return decoder.decode(this.readFile(directory, name));
   }
 
@@ -83,6 +85,13 @@ export class BodyFiles {
       check(this.#directories.unlink(path), what);
       return decoder.decode(this.readOpen(file, what, this.#limit, 0));
     });
+  }
+
+  /** Returns whether this user may remove files from a directory: a member of the group may have put one of its own in its place. */
+  mayRemove(directory: string): boolean {
+    const stat = this.#directories.shared && this.#directories.stat(directory);
+    if (typeof stat !== "object" || stat.uid === this.#posix.user) return true;
+    return trusted(stat, this.#posix.user, this.#access) && (stat.mode & (GROUP_WRITES | STICKY)) === GROUP_WRITES;
   }
 
   /** Reads a whole file, of at most `limit` bytes. */
@@ -107,11 +116,11 @@ export class BodyFiles {
     return this.#directories.within(directory, () => this.#directories.symlink(target, `${directory}/${name}`));
   }
 
-  /** Reads an item: a file, or a link of {@linkcode writeLink}. Other links are refused. */
-  readItem(directory: string, name: string): Uint8Array {
+  /** Reads an item: a file of at most `limit` bytes, or a link of {@linkcode writeLink}. Other links are refused. */
+  readItem(directory: string, name: string, limit?: number): Uint8Array {
     const path = `${directory}/${name}`;
     const message = this.readLink(path);
-    if (message === -Errno.EINVAL) return this.readFile(directory, name);
+    if (message === -Errno.EINVAL) return this.readFile(directory, name, limit);
     if (typeof message === "number") throw systemError(message, `Cannot read ${this.#directories.path(path)}`);
     return message.slice();
   }

@@ -11,8 +11,11 @@ import type { Leases } from "./leases.ts";
 import { TICK } from "./listing.ts";
 import type { Namespace } from "./namespace.ts";
 
-/** Milliseconds between two counts while items move, and the milliseconds and counts after which the last count is used anyway. */
-const MOVING = { interval: 2, time: 250, counts: 20 };
+/**
+ * Milliseconds between two counts while items move. The last count is used anyway after so many counts and `least` milliseconds, or after
+ * `most` milliseconds.
+ */
+const MOVING = { interval: 2, counts: 20, least: 250, most: 1_000 };
 
 /** The numbers of waiting, leased and delayed items of a queue. */
 export interface Counts {
@@ -29,7 +32,7 @@ export function countWaiting(namespace: Namespace, leases: Leases, queue: string
   return unmoved(namespace, queue, () => [], async () => {
     const now = namespace.posix.now();
     const { due } = await namespace.delayed.counts(queue, now, false);
-    return due + waiting(namespace, queue, leases.counts(queue, now).due);
+    return due + await waiting(namespace, queue, leases.counts(queue, now).due);
   });
 }
 
@@ -39,7 +42,7 @@ export function countItems(namespace: Namespace, leases: Leases, queue: string):
     const now = namespace.posix.now(); // one time for all: an item whose time comes meanwhile would count twice
     const put = await namespace.delayed.counts(queue, now, true);
     const { held, due, delayed } = leases.counts(queue, now);
-    return { waiting: put.due + waiting(namespace, queue, due), leased: held, delayed: delayed + put.later };
+    return { waiting: put.due + await waiting(namespace, queue, due), leased: held, delayed: delayed + put.later };
   });
 }
 
@@ -59,21 +62,21 @@ async function unmoved<T>(
     const unclear = now - moved <= TICK;
     return [[`${moved}`], ...files(), ...unclear ? [...overflow.files(queue), ...delayed.files(queue)] : []];
   };
-  const end = performance.now() + MOVING.time;
+  const start = performance.now();
   for (let counts = 1;; counts++) {
     const before = places();
     const counted = await count();
     if (before && same(before, places())) return counted;
-    if (counts >= MOVING.counts && performance.now() > end) return counted;
+    if (performance.now() - start > (counts < MOVING.counts ? MOVING.most : MOVING.least)) return counted;
     await pause(MOVING.interval);
   }
 }
 
 /** Returns the number of items that wait and were put without a delay. Of these, `returned` were given back. */
-function waiting({ overflow, posix, queues }: Namespace, queue: string, returned: number): number {
+async function waiting({ overflow, posix, queues }: Namespace, queue: string, returned: number): Promise<number> {
   const open = queues.use(queue);
   const current = open ? posix.attributes(open.descriptor)?.current ?? 0 : 0;
-  return current + overflow.size(queue) + overflow.moving(queue) + returned;
+  return current + await overflow.count(queue) + overflow.moving(queue) + returned;
 }
 
 function same(before: Files, after: Files | undefined): boolean {

@@ -21,6 +21,7 @@ import { type ItemFile, nameOfItem, parseItem, queueDirectory } from "./items.ts
 import type { Listing } from "./listing.ts";
 import { MAX_CACHED, type Names } from "./names.ts";
 import type { Posix } from "./posix.ts";
+import { Untaken } from "./untaken.ts";
 
 /** The largest number of directories that are read at once: the oldest ones. */
 const PAGES = 1_024;
@@ -52,7 +53,7 @@ interface Soon {
   readonly items: readonly ItemFile[];
   /** The index of the first item that this bus has not taken. */
   next: number;
-  /** The start of the next minute that has items. */
+  /** The start of the next minute that has items, or the time when an item that could not be taken is tried again. */
   readonly later: number;
   /** The time until which they are not read again, by `performance.now()`. */
   until: number;
@@ -69,6 +70,7 @@ export class DelayedItems {
   #count = 0;
   #soon = new LimitedTextMap<Soon>(MAX_CACHED);
   #listings = new LimitedTextMap<Listing>(MAX_CACHED);
+  #untaken = new LimitedTextMap<Untaken>(MAX_CACHED);
 
   /** Creates the delayed items of a namespace's queues. */
   constructor(context: DelayedItemsContext) {
@@ -142,6 +144,14 @@ export class DelayedItems {
     this.#soon.delete(queue);
   }
 
+  /** Hides an item for a while, because it cannot be taken now. */
+  postpone(queue: string, name: string): void {
+    const untaken = this.#untaken.get(queue) ?? new Untaken();
+    untaken.add(name, this.#context.posix.now());
+    this.#untaken.set(queue, untaken);
+    this.refresh(queue);
+  }
+
   #read(queue: string): Soon {
     const start = performance.now();
     const { directories, posix } = this.#context;
@@ -162,21 +172,26 @@ export class DelayedItems {
       if (names.length === 0) directories.prune(`${root}/${page}`); // unless another bus has just put an item into it
       listed.push(names);
     }
-    if (known && known.listed.length === listed.length && known.listed.every((names, i) => names === listed[i])) {
+    const now = posix.now();
+    const same = known && known.listed.length === listed.length &&
+      known.listed.every((names, i) => names === listed[i]);
+    if (same && now < known.later) {
       known.until = rest(start);
       return known;
     }
-    const items = begun.flatMap((page, i) =>
-      listed[i + 1]!.filter(parseItem).sort().map((name) => ({ name, path: `${root}/${page}/${name}` }))
-    );
-    const later = sorted.find((page) => page > current);
-    const soon = {
-      listed,
-      items,
-      next: 0,
-      later: later === undefined ? Infinity : Number(later) * PAGE,
-      until: rest(start),
+    const next = sorted.find((page) => page > current);
+    let later = next === undefined ? Infinity : Number(next) * PAGE;
+    const untaken = this.#untaken.get(queue);
+    untaken?.keep(listed.slice(1).flat());
+    const shown = (name: string) => {
+      const until = untaken?.until(name) ?? 0;
+      if (until > now) later = Math.min(later, until);
+      return until <= now;
     };
+    const items = begun.flatMap((page, i) =>
+      listed[i + 1]!.filter(parseItem).filter(shown).sort().map((name) => ({ name, path: `${root}/${page}/${name}` }))
+    );
+    const soon = { listed, items, next: 0, later, until: rest(start) };
     this.#soon.set(queue, soon);
     return soon;
   }

@@ -14,7 +14,7 @@
  *
  * @module
  */
-import { type Access, mayClose, modes, OWNER, refusal, strangers, trusted } from "./access.ts";
+import { type Access, mayClose, modes, OWNER, refusal, STICKY, strangers, trusted } from "./access.ts";
 import { check } from "./errors.ts";
 import { Errno } from "./errno.ts";
 import { Listing } from "./listing.ts";
@@ -29,11 +29,6 @@ const ROOT_CHECK = 100;
 
 /** The mode bits that let other users write. */
 const OTHERS_WRITE = 0o022;
-/**
- * The mode bit of a directory that keeps users from renaming and removing the files of other users. In the root of a single user, it tells
- * later buses that the root was open to others.
- */
-const STICKY = 0o1000;
 
 /** The largest number of characters of a path, as in the kernel. */
 const PATH_LENGTH = 4_096;
@@ -306,7 +301,10 @@ export class Directories {
     return refused;
   }
 
-  /** Keeps users without access from changing an open directory. Returns an errno if it is another user's, or cannot be closed to them. */
+  /**
+   * Keeps users without access from changing an open directory. Returns an errno if it is another user's, or cannot be closed to them. `mark`
+   * is a mode bit that then tells later buses that it was open to others.
+   */
   #protect(directory: number, stat: Stat | number, mark = 0): number {
     if (typeof stat === "number") return stat;
     if (!trusted(stat, this.#posix.user, this.#access)) return -Errno.EACCES;

@@ -198,9 +198,11 @@ export class ItemReceiver {
         delayed.refresh(name);
         this.#moves.settle(name); // another bus moves it, or has taken it
         takeMoved();
-        if (!batch.full) delivery = claim(); // it is here again if the kernel's queue had no room for it
+        if (batch.full) return;
+        delivery = claim(); // it is here again if the kernel's queue had no room for it
+        if (!delivery) delayed.postpone(name, item.name); // if it is still here, it cannot be taken now
       }
-      if (delivery) batch.push(delivery);
+      batch.push(delivery ?? UNREADABLE);
     }
   }
 

@@ -98,8 +98,8 @@ export class Leases {
       if (batch.full) return;
       try {
         const delivery = this.claim(queue, pathOf(queue, `back/${name}`), name, lease, read);
-        if (delivery) batch.push(delivery);
-        else this.#returned.postpone(queue, name, CHECK_INTERVAL); // if it is still there, it cannot be taken now
+        batch.push(delivery ?? UNREADABLE);
+        if (!delivery) this.#returned.postpone(queue, name); // if it is still there, it cannot be taken now
       } catch (error) {
         if (batch.items.length === 0) throw error;
         return;

@@ -13,6 +13,7 @@
  * @module
  */
 import { LimitedTextMap } from "../../internal/caches.ts";
+import { pause } from "../../internal/time.ts";
 import type { BodyFiles } from "./body_files.ts";
 import type { Directories } from "./directories.ts";
 import { Errno } from "./errno.ts";
@@ -25,6 +26,8 @@ import { MAX_CACHED, type Names } from "./names.ts";
 const PAGE = 256;
 /** Bytes that an entry adds to the size of a directory in memory. Other file systems have shorter or longer pages. */
 const ENTRY_BYTES = 20;
+/** The number of pages that a count reads without a pause. */
+const PART = 256;
 /** The largest number of pages without an item that are looked at. Each is removed, unless it contains files that are not tsmq's. */
 const EMPTY_PAGES = 64;
 
@@ -112,9 +115,19 @@ export class Overflow {
   }
 
   /** Returns the number of items, or if there are more than `most`, a number that is not smaller than that. */
-  size(queue: string, most = Infinity): number {
+  size(queue: string, most: number): number {
     let size = 0;
     for (const { names } of this.#contents(queue)) if ((size += names.length) >= most) break;
+    return size;
+  }
+
+  /** Returns the number of all items. It reads a part of the pages at a time. */
+  async count(queue: string): Promise<number> {
+    let [size, pages] = [0, 0];
+    for (const { names } of this.#contents(queue)) {
+      size += names.length;
+      if (++pages % PART === 0) await pause(0); // members of a group can create any number
+    }
     return size;
   }
 

@@ -19,9 +19,11 @@ const FRESH = 150;
 const ACTIVE = 1_000;
 /** Milliseconds between checks while there is nothing to move: a bus that has ended may have left overflow. */
 const IDLE_INTERVAL = 2_000;
-/** The number of queues that one call of {@linkcode Refill.run} looks at, and the milliseconds until the next call if more are left. */
-const PART = 512;
-const PAUSE = 20;
+/**
+ * The number of queues that one call of {@linkcode Refill.run} looks at at most, the milliseconds after which it looks at no further one, and
+ * the milliseconds until the next call if some are left.
+ */
+const PART = { queues: 512, ms: 10, pause: 20 };
 /** The directory of all queues. Its access time is that of the last pass, by the clock that starts at boot. */
 const QUEUES = "queues";
 
@@ -73,7 +75,9 @@ export class Refill {
     }
     const now = performance.now();
     const full: string[] = [];
-    for (const name of this.#left.splice(-PART)) {
+    for (let looked = 0; looked < PART.queues && performance.now() - now < PART.ms; looked++) {
+      const name = this.#left.pop();
+      if (name === undefined) break;
       const queue = `/${name}`;
       const wait = delayed.wait(queue);
       if (wait === 0 || overflow.any(queue)) full.push(queue);
@@ -82,7 +86,7 @@ export class Refill {
     // more items with short delays may be put without a message to this bus
     if (full.length > 0 || this.#due < ACTIVE) this.#activeUntil = now + ACTIVE;
     if (full.length > 0) this.#fillAll(full);
-    if (this.#left.length > 0) return PAUSE;
+    if (this.#left.length > 0) return PART.pause;
     return Math.min(this.#due, now < this.#activeUntil ? next : Infinity);
   }
 
@@ -116,7 +120,8 @@ export class Refill {
       for (const { path, name } of delayed.due(queue, room)) {
         const moved = this.#moves.move(queue, path, parseItem(name)!, DUE);
         if (moved !== 0) {
-          delayed.refresh(queue);
+          if (moved === -Errno.EAGAIN) delayed.refresh(queue);
+          else delayed.postpone(queue, name);
           if (moved !== -Errno.ENOENT) return;
           break;
         }

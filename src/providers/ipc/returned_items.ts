@@ -10,6 +10,7 @@ import { parseItem, pathOf, queueDirectory } from "./items.ts";
 import type { Listing } from "./listing.ts";
 import { MAX_CACHED } from "./names.ts";
 import type { Namespace } from "./namespace.ts";
+import { Untaken } from "./untaken.ts";
 
 /** A modification time above this value is from the wall clock. */
 export const WALL = 1.5e12;
@@ -24,6 +25,7 @@ interface QueueState {
   due: TextMap<number>;
   /** The names of the items whose times are not read yet. */
   unread: string[];
+  readonly untaken: Untaken;
 }
 
 /** The returned items of the queues of one namespace. */
@@ -38,10 +40,10 @@ export class ReturnedItems {
 
   /** Returns the names of the items that are due, in the order in which they are taken. */
   due(queue: string): string[] {
-    const { due } = this.#read(queue);
+    const { due, untaken } = this.#read(queue);
     const now = this.#namespace.posix.now();
     const names: string[] = [];
-    for (const [name, time] of due) if (time <= now) names.push(name);
+    for (const [name, time] of due) if (time <= now && untaken.until(name) <= now) names.push(name);
     return names.sort();
   }
 
@@ -62,9 +64,9 @@ export class ReturnedItems {
     return (this.#states.get(queue)?.names.length ?? 0) > 0;
   }
 
-  /** Hides an item for `ms` milliseconds, because it cannot be taken now. */
-  postpone(queue: string, name: string, ms: number): void {
-    this.#states.get(queue)?.due.set(name, this.#namespace.posix.now() + ms);
+  /** Hides an item for a while, because it cannot be taken now. */
+  postpone(queue: string, name: string): void {
+    this.#states.get(queue)?.untaken.add(name, this.#namespace.posix.now());
   }
 
   /** Forgets a queue that was removed. */
@@ -81,6 +83,7 @@ export class ReturnedItems {
         names: [],
         due: new TextMap(),
         unread: [],
+        untaken: new Untaken(),
       };
       this.#states.set(queue, state);
     }
@@ -88,6 +91,7 @@ export class ReturnedItems {
     if (names !== state.names) {
       const before = state.due;
       state.names = names;
+      state.untaken.keep(names);
       state.due = new TextMap();
       state.unread = [];
       for (const name of names.filter(parseItem)) {

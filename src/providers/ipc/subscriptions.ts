@@ -143,7 +143,7 @@ export class Subscriptions {
   servers(topic: string): string[] {
     let listing = this.#servers.get(topic);
     if (!listing) {
-      listing = this.#own.listing(this.#context.names.servers(topic));
+      listing = this.#own.listing(this.#context.names.servers(topic), (names) => names.filter(this.#isBus));
       this.#servers.set(topic, listing);
     }
     return [...this.#living(listing.names(), `call "${topic}"`)];
