@@ -66,7 +66,8 @@ interface Cursor<K, V> {
 /** A map in the order in which the keys were added. A loop over it may add and remove any keys, as with a `Map`. */
 class HashMap<K, V> implements Iterable<[K, V]> {
   #hashOf: (key: K) => number;
-  #buckets: (Entry<K, V> | undefined)[] = new Array(SMALLEST).fill(undefined);
+  /** Created with the first key: a call has several maps that stay empty. */
+  #buckets: (Entry<K, V> | undefined)[] | undefined;
   #shift = shiftFor(SMALLEST);
   #first: Entry<K, V> | undefined;
   #last: Entry<K, V> | undefined;
@@ -91,12 +92,12 @@ class HashMap<K, V> implements Iterable<[K, V]> {
 
   /** Returns whether there is such a key. */
   has(key: K): boolean {
-    return this.#find(key, this.#hashOf(key)) !== undefined;
+    return this.#size > 0 && this.#find(key, this.#hashOf(key)) !== undefined;
   }
 
   /** Returns the value of a key. */
   get(key: K): V | undefined {
-    return this.#find(key, this.#hashOf(key))?.value;
+    return this.#size > 0 ? this.#find(key, this.#hashOf(key))?.value : undefined;
   }
 
   /** Sets the value of a key. A new key is the last one. */
@@ -107,10 +108,11 @@ class HashMap<K, V> implements Iterable<[K, V]> {
       found.value = value;
       return this;
     }
-    if (this.#size >= this.#buckets.length && this.#size < LARGEST) this.#resize(this.#buckets.length * 2);
+    let buckets = this.#buckets ??= new Array(SMALLEST).fill(undefined);
+    if (this.#size >= buckets.length && this.#size < LARGEST) buckets = this.#resize(buckets.length * 2);
     const bucket = hash >>> this.#shift;
-    const entry = { key, hash, value, next: this.#buckets[bucket], earlier: this.#last, later: undefined };
-    this.#buckets[bucket] = entry;
+    const entry = { key, hash, value, next: buckets[bucket], earlier: this.#last, later: undefined };
+    buckets[bucket] = entry;
     if (this.#last) this.#last.later = entry;
     else this.#first = entry;
     this.#last = entry;
@@ -121,13 +123,15 @@ class HashMap<K, V> implements Iterable<[K, V]> {
 
   /** Removes a key. Returns whether there was one. */
   delete(key: K): boolean {
+    if (this.#size === 0) return false;
+    const buckets = this.#buckets!;
     const hash = this.#hashOf(key);
     const bucket = hash >>> this.#shift;
     let before: Entry<K, V> | undefined;
-    for (let entry = this.#buckets[bucket]; entry; before = entry, entry = entry.next) {
+    for (let entry = buckets[bucket]; entry; before = entry, entry = entry.next) {
       if (entry.hash !== hash || entry.key !== key) continue;
       if (before) before.next = entry.next;
-      else this.#buckets[bucket] = entry.next;
+      else buckets[bucket] = entry.next;
       if (entry.earlier) entry.earlier.later = entry.later;
       else this.#first = entry.later;
       if (entry.later) entry.later.earlier = entry.earlier;
@@ -149,7 +153,7 @@ class HashMap<K, V> implements Iterable<[K, V]> {
       entry = later;
     }
     this.#first = this.#last = undefined;
-    if (this.#size > 0) this.#buckets.fill(undefined);
+    if (this.#size > 0) this.#buckets!.fill(undefined);
     this.#size = 0;
     for (const cursor of this.#cursors) cursor.next = undefined;
   }
@@ -179,19 +183,20 @@ class HashMap<K, V> implements Iterable<[K, V]> {
   }
 
   #find(key: K, hash: number): Entry<K, V> | undefined {
-    let entry = this.#buckets[hash >>> this.#shift];
+    let entry = this.#buckets?.[hash >>> this.#shift];
     while (entry && (entry.hash !== hash || entry.key !== key)) entry = entry.next;
     return entry;
   }
 
-  #resize(buckets: number): void {
-    this.#buckets = new Array(buckets).fill(undefined);
-    this.#shift = shiftFor(buckets);
+  #resize(size: number): (Entry<K, V> | undefined)[] {
+    const buckets = new Array<Entry<K, V> | undefined>(size).fill(undefined);
+    this.#shift = shiftFor(size);
     for (let entry = this.#first; entry; entry = entry.later) {
       const bucket = entry.hash >>> this.#shift;
-      entry.next = this.#buckets[bucket];
-      this.#buckets[bucket] = entry;
+      entry.next = buckets[bucket];
+      buckets[bucket] = entry;
     }
+    return this.#buckets = buckets;
   }
 }
 

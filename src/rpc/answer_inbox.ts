@@ -6,6 +6,7 @@
  */
 import type { Core } from "../core.ts";
 import { Work } from "../internal/work.ts";
+import type { AnswerInbox as ProviderInbox } from "../provider/provider.ts";
 
 /** Milliseconds after a failed attempt to open the inbox, before the next call tries again. */
 const RETRY = 10_000;
@@ -33,29 +34,32 @@ export class AnswerInbox {
    * counted until it `ends`.
    */
   address(ends: (() => void)[]): string | undefined {
-    if (this.#core.recovering(0) || this.#calls >= MOST) return undefined;
-    if (this.#address === undefined) void Work.leave(() => this.#open());
+    const { answerInbox } = this.#core.sender;
+    if (!answerInbox || this.#core.recovering(0) || this.#calls >= MOST) return undefined;
+    if (this.#address === undefined) this.#open(answerInbox);
     if (this.#address === undefined) return undefined;
     this.#calls++;
     ends.push(() => this.#calls--);
     return this.#address;
   }
 
-  async #open(): Promise<void> {
-    const { sender, closing, telemetry } = this.#core;
-    const { answerInbox } = sender;
-    if (!answerInbox || this.#opening || performance.now() - this.#failedAt < RETRY) return;
+  #open(inbox: ProviderInbox): void {
+    if (this.#opening || performance.now() - this.#failedAt < RETRY) return;
     this.#opening = true;
-    try {
-      this.#address = await answerInbox.open((body) => {
-        if (this.#address !== undefined) this.#core.receiveAnswer(this.#address, body);
-      });
-    } catch (error) {
-      this.#failedAt = performance.now();
-      // the calls are answered nevertheless
-      if (!closing.aborted) telemetry.log({ level: "warn", event: "error", error });
-    } finally {
-      this.#opening = false;
-    }
+    const receive = (body: string) => {
+      if (this.#address !== undefined) this.#core.receiveAnswer(this.#address, body);
+    };
+    const { closing, telemetry } = this.#core;
+    void Work.leave(async () => {
+      try {
+        this.#address = await inbox.open(receive);
+      } catch (error) {
+        this.#failedAt = performance.now();
+        // the calls are answered nevertheless
+        if (!closing.aborted) telemetry.log({ level: "warn", event: "error", error });
+      } finally {
+        this.#opening = false;
+      }
+    });
   }
 }

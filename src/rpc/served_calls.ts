@@ -30,9 +30,9 @@ export class ServedCalls {
   /** Remembers a call. */
   add(id: string): void {
     this.#received.set(id, performance.now());
-    for (const [oldest, came] of this.#received) {
-      if (this.#received.size <= MAX_CALLS) return;
-      this.#forgotten = came;
+    while (this.#received.size > MAX_CALLS) {
+      const oldest = this.#received.oldest!;
+      this.#forgotten = this.#received.get(oldest)!;
       this.#forget(oldest);
     }
   }
@@ -43,10 +43,7 @@ export class ServedCalls {
     if (answer.length > MAX_ANSWERS) return;
     this.#answers.set(id, answer);
     this.#size += answer.length;
-    for (const oldest of this.#answers.keys()) {
-      if (this.#size <= MAX_ANSWERS) return;
-      this.#drop(oldest);
-    }
+    while (this.#size > MAX_ANSWERS) this.#drop(this.#answers.oldest!);
   }
 
   /**
@@ -79,7 +76,9 @@ export class ServedCalls {
   }
 
   #drop(id: string): void {
-    this.#size -= this.#answers.get(id)?.length ?? 0;
+    const answer = this.#answers.get(id);
+    if (answer === undefined) return;
+    this.#size -= answer.length;
     this.#answers.delete(id);
   }
 }

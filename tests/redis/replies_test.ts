@@ -69,16 +69,11 @@ describe(`Redis replies that were altered on the way (seed ${SEED})`, () => {
     assertEquals(await bus.receiver.settle(queue, [item!.receipt], "ack", 0), [true]);
   }
 
-  /**
-   * Alters the next chunk that comes down; with `asks`, the next one on the connection on which a command with this text goes up first:
-   * the others may be the replies to the PINGs of any connection.
-   */
-  function once(wire: TcpProxy, alter: (chunk: Uint8Array) => Uint8Array, asks = ""): Promise<void> {
+  /** Alters the next chunk that comes down. */
+  function once(wire: TcpProxy, alter: (chunk: Uint8Array) => Uint8Array): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    let asked: unknown;
-    wire.alter = (chunk, direction, client) => {
-      if (direction === "up" && asks !== "" && Buffer.from(chunk).includes(asks)) asked ??= client;
-      if (direction === "up" || (asks !== "" && client !== asked)) return chunk;
+    wire.alter = (chunk, direction) => {
+      if (direction === "up") return chunk;
       wire.alter = undefined;
       resolve();
       return alter(chunk);
@@ -86,16 +81,32 @@ describe(`Redis replies that were altered on the way (seed ${SEED})`, () => {
     return promise;
   }
 
-  /** Each act, and a text that only its command has. */
-  const acts: Record<string, [asks: string, act: (bus: Halves) => Promise<unknown>]> = {
-    publish: ["publish", ({ sender }) => sender.publish("t", "x")],
-    candidates: ["numsub", ({ sender }) => sender.replies!.candidates("f")],
-    servers: [String(Number.MAX_SAFE_INTEGER), ({ sender }) => sender.servers("f")],
-    size: [":q", ({ sender }) => sender.size("q")],
-    receive: [":q", (bus) => bus.receive("q")],
-    settle: [":q", ({ receiver }) => receiver.settle("q", ["x", "y"], "ack", 0)],
+  /** Alters the reply to the next command that has this text. Other replies on its connection do not begin with `begin`. */
+  function replyTo(wire: TcpProxy, asks: string, begin: string, reply: string): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    let asked: unknown;
+    wire.alter = (chunk, direction, client) => {
+      const text = Buffer.from(chunk).toString("latin1");
+      if (direction === "up" && text.includes(asks)) asked ??= client;
+      const at = direction === "up" || client !== asked ? -1 : `\n${text}`.indexOf(`\n${begin}`);
+      if (at < 0) return chunk;
+      wire.alter = undefined;
+      resolve();
+      return Buffer.from(text.slice(0, at) + reply, "latin1");
+    };
+    return promise;
+  }
+
+  /** Each act, a text that only its command has, and the beginning of its reply: PINGs have texts, renewed leases have numbers. */
+  const acts: Record<string, [asks: string, begin: string, act: (bus: Halves) => Promise<unknown>]> = {
+    publish: ["publish", ":", ({ sender }) => sender.publish("t", "x")],
+    candidates: ["numsub", "*", ({ sender }) => sender.replies!.candidates("f")],
+    servers: [String(Number.MAX_SAFE_INTEGER), "*", ({ sender }) => sender.servers("f")],
+    size: [":q", ":", ({ sender }) => sender.size("q")],
+    receive: [":q", "*", (bus) => bus.receive("q")],
+    settle: [":q", "*", ({ receiver }) => receiver.settle("q", ["x", "y"], "ack", 0)],
   };
-  for (const [name, [asks, act]] of Object.entries(acts)) {
+  for (const [name, [asks, begin, act]] of Object.entries(acts)) {
     it(`${name} with a reply of another kind rejects, and the connection is replaced`, async () => {
       await using scene = await place();
       const { bus, wire } = scene;
@@ -104,7 +115,7 @@ describe(`Redis replies that were altered on the way (seed ${SEED})`, () => {
         if (kind === "a number" && (name === "publish" || name === "size")) continue;
         if (name === "servers" && (kind === "an empty array" || kind === "an array of texts")) continue;
         const before = wire.accepted;
-        const altered = once(wire, () => encoder.encode(reply), asks);
+        const altered = replyTo(wire, asks, begin, reply);
         const error = await act(bus).then(() => undefined, (error) => error);
         await altered;
         assert(error instanceof ProviderError && error.code === "unavailable", `${kind}: ${error}`);
@@ -184,7 +195,7 @@ describe(`Redis replies that were altered on the way (seed ${SEED})`, () => {
         const bytes = random.bytes(random.int(1, chunk.length));
         return Buffer.concat([chunk.subarray(0, at), bytes, chunk.subarray(random.int(at, chunk.length))]);
       });
-      await Promise.all([acts[name]![1](bus).catch(() => {}), altered]);
+      await Promise.all([acts[name]![2](bus).catch(() => {}), altered]);
       await until("it works again", () => works(bus).then(() => true));
     }
   });
