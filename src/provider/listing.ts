@@ -4,6 +4,7 @@
  * @module
  */
 import { warnOnce } from "../internal/complain.ts";
+import { inParallel } from "../internal/in_parallel.ts";
 
 /** The largest number of queues or functions that an admin lists. The dashboard shows about as many rows of a table. */
 export const MAX_LISTED = 10_000;
@@ -22,19 +23,4 @@ export async function listEach<T, O>(
     warnOnce(`listed ${of}`, `There are more than ${MAX_LISTED} ${of}: the others are not listed or counted`);
   }
   return await inParallel(names.slice(0, MAX_LISTED), parallel, read);
-}
-
-/** Maps items by requests, of which a limited number runs at once. */
-export async function inParallel<T, O>(
-  items: readonly T[],
-  parallel: number,
-  run: (item: T) => Promise<O>,
-): Promise<O[]> {
-  const results: O[] = [];
-  let next = 0;
-  const work = async () => {
-    for (let i = next++; i < items.length; i = next++) results[i] = await run(items[i]!);
-  };
-  await Promise.all(Array.from({ length: Math.min(parallel, items.length) }, work));
-  return results;
 }

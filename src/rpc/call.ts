@@ -7,6 +7,7 @@ import type { Written } from "../codec/codec.ts";
 import type { MessageHeaders } from "../codec/headers.ts";
 import type { Link } from "../port/link.ts";
 import { Work } from "../internal/work.ts";
+import { sizeOf } from "./sizes.ts";
 import { writeRequest } from "./wire.ts";
 
 /** Milliseconds until a request is sent again for the first time. Most calls are answered much earlier. */
@@ -64,6 +65,11 @@ export class Call {
   /** The milliseconds since the call began. */
   get age(): number {
     return performance.now() - this.#since;
+  }
+
+  /** The largest number of characters of its arguments in a request. */
+  get size(): number {
+    return sizeOf(this.#args);
   }
 
   /** Resolves with the inbox for the answers. Never resolves if the call has ended before. */

@@ -5,18 +5,22 @@
  */
 import { heldBytes } from "../codec/held_bytes.ts";
 import type { Core } from "../core.ts";
+import { inParallel } from "../internal/in_parallel.ts";
 import { TextMap, textSet } from "../internal/text_map.ts";
 import { after, backoff, pause, RETRY } from "../internal/time.ts";
 import { type BusError, RpcError, TimeoutError } from "../errors.ts";
 import type { Call } from "./call.ts";
 import { type Directory, MAX_SERVERS } from "./directory.ts";
-import { type PendingCalls, RECOVERY } from "./pending_calls.ts";
+import { PARALLEL, type PendingCalls, RECOVERY } from "./pending_calls.ts";
 import type { PymqCaller } from "./pymq.ts";
 import { MAX_HELD, type Sizes } from "./sizes.ts";
 import { type Answer, denial, outcomeForgotten, serverGone } from "./wire.ts";
 
 /** Milliseconds that a multi-call waits after each answer for servers that are not registered. */
 const GRACE = 500;
+
+/** The largest number of characters of the requests to all servers together: they may have to be sent again to each of them. */
+const MAX_REPEATED = 2 ** 27;
 
 /** The parts of a bus that multi-calls use. */
 export interface MultiCallParts {
@@ -47,6 +51,11 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
   if (registered.length > MAX_SERVERS) {
     throw new RpcError("too_large", `Cannot call "${fn}" on all its servers: more than ${MAX_SERVERS} are registered`);
   }
+  if (servers.length * call.size > MAX_REPEATED) {
+    const sizes =
+      `the arguments have ${call.size} characters, and the limit for all ${servers.length} is ${MAX_REPEATED}`;
+    throw new RpcError("too_large", `Cannot call "${fn}" on all its servers: ${sizes}`);
+  }
   call.next(); // a server that has refused the request refuses it again
   const subscribers = replies ? await replies.candidates(fn) : servers.length;
   if (servers.length === 0 && subscribers === 0) return [];
@@ -75,14 +84,14 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
   const silent = () => Math.max(0, others() - unregistered);
   /** The number of other subscribers that may be servers, so that the call waits for them until the deadline. */
   const due = () => unregistered > 0 && others() < Infinity ? Math.max(0, silent() - silentBefore) : 0;
-  /** The servers that have started since the registry was read, once that is known. */
-  let started: readonly string[] | undefined = undefined;
+  /** The servers that have started since the registry was read and are not settled, once that is known. */
+  let started: TextMap<true> | undefined = undefined;
   let grace: ReturnType<typeof setTimeout> | undefined;
   const judge = () => {
     clearTimeout(grace);
     if (call.over || !started || missing.size > 0 || due() > 0) return;
     const all = silent() === 0;
-    if (all && started.every((server) => settled.has(server))) return finish();
+    if (all && started.size === 0) return finish();
     if (all || answers.length > 0) grace = setTimeout(finish, GRACE);
   };
   let [taken, bytes] = [0, 0];
@@ -105,6 +114,7 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
   const settle = (server: string, result: Answer | BusError | undefined, size = () => heldBytes(server)) => {
     if (settled.has(server) || !accepts(size())) return; // the request was sent again, or too many answer it
     settled.set(server, true);
+    started?.delete(server);
     missing.delete(server);
     if (result) answers.push(result);
     if (known.has(server)) ended += result ? 0 : 1;
@@ -152,7 +162,7 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
   if (reached === 0 && servers.length === 0) return [];
   const now = await registration;
   const [still, before] = [textSet(now), textSet(listed)];
-  started = now.filter((server) => !before.has(server));
+  started = textSet(now.filter((server) => !before.has(server) && !settled.has(server)));
   const gone = servers.filter((server) => !still.has(server) && missing.has(server));
   if (gone.length > 0) void askGone(call, inbox, gone, parts).then((closed) => closed.forEach(leave));
   // all subscribers that the request did not reach may have been registered servers
@@ -180,9 +190,9 @@ async function askGone(
   gone: readonly string[],
   { core, directory }: MultiCallParts,
 ): Promise<string[]> {
-  const there = await Promise.all(
-    gone.map((server) => core.post(server, call.request(inbox, "")).catch(() => undefined)), // the checks of pending calls repeat it
-  );
+  // the checks of pending calls repeat it
+  const ask = (server: string) => core.post(server, call.request(inbox, "")).catch(() => undefined);
+  const there = await inParallel(gone, PARALLEL, ask);
   const closed = gone.filter((_, i) => there[i] === false);
   if (closed.length === 0) return [];
   await pause(GRACE); // the answer of a server that closed after the call may still arrive

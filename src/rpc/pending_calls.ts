@@ -5,6 +5,7 @@
  * @module
  */
 import type { Core } from "../core.ts";
+import { inParallel } from "../internal/in_parallel.ts";
 import { TextMap, textSet } from "../internal/text_map.ts";
 import type { ValidationError } from "../errors.ts";
 import type { Call } from "./call.ts";
@@ -16,6 +17,8 @@ import { type Answer, readAnswer, writeCancel } from "./wire.ts";
 export const RECOVERY = 3_000;
 /** Milliseconds between checks of long calls. */
 const CHECK = 1_000;
+/** The number of servers to which a request is sent again at once: others can register any number. */
+export const PARALLEL = 16;
 /** The number of consecutive checks that must miss a server before it counts as gone, because it may reconnect. */
 const MISSES = 3;
 
@@ -42,6 +45,8 @@ export class PendingCalls {
   #core: Core;
   #directory: Directory;
   #calls = new TextMap<PendingCall>();
+  /** The calls whose requests are being sent again. */
+  #repeating = new TextMap<true>();
   #timer: ReturnType<typeof setInterval> | undefined;
   #checking: Promise<void> | undefined;
 
@@ -116,7 +121,7 @@ export class PendingCalls {
     }
     const old = [...this.#calls.values()].filter(({ call }) => call.age > CHECK);
     const recovering = this.#core.recovering(RECOVERY);
-    for (const pending of old) if (recovering || pending.call.age > pending.call.repeatAt) this.#repeat(pending);
+    for (const pending of old) if (recovering || pending.call.age > pending.call.repeatAt) void this.#repeat(pending);
     if (recovering) return;
     for (const fn of new Set(old.map(({ call }) => call.fn))) {
       let registered: string[], present: string[];
@@ -127,26 +132,34 @@ export class PendingCalls {
       }
       const [there, listed] = [textSet(present), textSet(registered)]; // a multi-call may have 10,000 servers
       for (const pending of old.filter(({ call }) => call.fn === fn)) {
+        const missing: (readonly [server: string, ended: boolean])[] = [];
         for (const [server, misses] of pending.servers) {
           const missed = there.has(server) ? 0 : misses + 1;
           pending.servers.set(server, missed);
           if (missed >= MISSES) pending.lost(server);
-          else if (missed > 0) void this.#recall(pending, server, missed > 1 && !listed.has(server));
+          else if (missed > 0) missing.push([server, missed > 1 && !listed.has(server)]);
         }
+        void this.#recall(pending, missing);
       }
     }
   }
 
   /** Sends a request again, because it or its answer may have been lost with a connection. */
-  #repeat(pending: PendingCall): void {
-    pending.call.repeatAt = 2 * pending.call.age;
-    for (const server of pending.servers.keys()) void this.#send(pending, server);
+  async #repeat(pending: PendingCall): Promise<void> {
+    const { call, servers } = pending;
+    if (this.#repeating.has(call.id)) return;
+    call.repeatAt = 2 * call.age;
+    this.#repeating.set(call.id, true);
+    await inParallel([...servers.keys()], PARALLEL, (server) => this.#send(pending, server));
+    this.#repeating.delete(call.id);
   }
 
-  /** Sends a request again to a server that no longer serves the function. It may still run the call, and then answers "running". */
-  async #recall(pending: PendingCall, server: string, ended: boolean): Promise<void> {
-    const there = await this.#send(pending, server);
-    if (there === false && ended) pending.closed?.(server); // it has had a second to say that it ran the call
+  /** Sends a request again to servers that no longer serve the function. Each may still run the call, and then answers "running". */
+  async #recall(pending: PendingCall, missing: readonly (readonly [server: string, ended: boolean])[]): Promise<void> {
+    await inParallel(missing, PARALLEL, async ([server, ended]) => {
+      const there = await this.#send(pending, server);
+      if (there === false && ended) pending.closed?.(server); // it has had a second to say that it ran the call
+    });
   }
 
   /** Sends the request of a call again. Resolves with false if the server is gone. */

@@ -7,7 +7,7 @@
  */
 import type { Core } from "../core.ts";
 import { LimitedTextMap } from "../internal/caches.ts";
-import { after } from "../internal/time.ts";
+import { after, pause } from "../internal/time.ts";
 import { readAnswer, writeRequest } from "./wire.ts";
 
 /** Milliseconds for which a proof is valid. The next call after that asks again. */
@@ -20,6 +20,8 @@ const WAIT = 5_000;
 const IGNORED = 60_000;
 /** Milliseconds for which a server that is disconnected for the moment is ignored. */
 const AWAY = 500;
+/** The number of servers that are asked without a pause. */
+const PART = 256;
 /** The largest number of inboxes that are remembered: more than a call asks, because it would ask all of them again. */
 const MAX = 16_384;
 /** Milliseconds after which proofs that are of no use any more are forgotten. */
@@ -55,7 +57,11 @@ export class Proofs {
 
   /** Resolves with the servers of a function that have a key, when all have answered or the wait is over. */
   async all(fn: string, servers: readonly string[]): Promise<string[]> {
-    const proofs = servers.map((server) => this.#proof(fn, server));
+    const proofs: Proof[] = [];
+    for (const server of servers) {
+      proofs.push(this.#proof(fn, server));
+      if (proofs.length % PART === 0) await pause(0); // others can register any number
+    }
     await Promise.all(proofs.map(({ proven, known }) => proven === undefined ? known : undefined));
     return servers.filter((_, i) => proofs[i]!.proven);
   }

@@ -13,16 +13,16 @@ const SAMPLE = 64;
 const ALL = 10_001;
 
 /** A service on which the first of the subscribed queues belong to dead buses, and the others to live ones. */
-function service(dead: number, live: number) {
+function service(dead: number, live: number, arn = "arn") {
   const names = Array.from({ length: dead + live }, (_, i) => `tsmq-n-${String(i).padStart(32, "0")}`);
   const asked: string[] = [];
-  let pages = 0;
+  let [pages, asking, most] = [0, 0, 0];
   const answers: Record<string, (input: { QueueUrl: string; NextToken?: string }) => unknown> = {
     ListSubscriptionsByTopicCommand: ({ NextToken = "0" }) => {
       pages++;
       const end = Number(NextToken) + PAGE;
       const Subscriptions = names.slice(Number(NextToken), end).map((name) => ({
-        SubscriptionArn: "arn",
+        SubscriptionArn: arn,
         Endpoint: ARNS.queueArn + name,
       }));
       return { Subscriptions, NextToken: end < names.length ? String(end) : undefined };
@@ -37,12 +37,17 @@ function service(dead: number, live: number) {
     const answer = answers[command.constructor.name]!;
     return new Promise((resolve) => resolve(answer(command.input)));
   };
-  const call = async (_: string, run: (http: unknown) => Promise<unknown>) => await run({});
+  const call = async (_: string, run: (http: unknown) => Promise<unknown>) => {
+    most = Math.max(most, ++asking);
+    return await run({}).finally(() => asking--);
+  };
   const registry = new Registry({ call, sns: { send }, sqs: { send } } as unknown as AwsClient);
   return {
     lives: names.slice(dead),
     asked,
     pages: () => pages,
+    /** The largest number of requests at once. */
+    most: () => most,
     servers: (max: number) => registry.servers("fn", ARNS, max),
   };
 }
@@ -60,6 +65,28 @@ describe("the registry of servers on AWS", () => {
     const { asked, lives, servers } = service(600, 1);
     for (let i = 0; i < 3; i++) assertEquals(await servers(SAMPLE), lives);
     assertEquals(asked.length, new Set(asked).size);
+  });
+
+  it("asks a limited number of servers at once, and dead ones less and less often", async () => {
+    const { asked, most, servers } = service(1_000, 1);
+    const { now } = performance;
+    const rounds: number[] = [];
+    try {
+      for (const seconds of [0, 11, 20, 32, 60, 73]) {
+        performance.now = () => seconds * 1_000;
+        const before = asked.length;
+        assertEquals((await servers(ALL)).length, 1);
+        rounds.push(asked.length - before);
+      }
+    } finally {
+      performance.now = now;
+    }
+    assertEquals([rounds, most()], [[1_001, 1_000, 0, 1_000, 0, 1_000], 32]);
+  });
+
+  it("does not ask a queue that has not confirmed its subscription, as that of a stranger", async () => {
+    const { asked, servers } = service(0, 10, "PendingConfirmation");
+    assertEquals([await servers(ALL), asked], [[], []]);
   });
 
   it("does not read all subscriptions for a sample", async () => {

@@ -6,7 +6,8 @@
  */
 import type { Admin, BusInfo, Check, FunctionInfo, GroupInfo, QueueInfo, TopicInfo } from "../../provider/admin.ts";
 import { TextMap, textSet } from "../../internal/text_map.ts";
-import { inParallel, listEach } from "../../provider/listing.ts";
+import { inParallel } from "../../internal/in_parallel.ts";
+import { listEach } from "../../provider/listing.ts";
 import { parseGroupQueue } from "../../provider/queue_names.ts";
 import { checkService } from "./checks.ts";
 import { type AskCredentials, AwsClient } from "./client.ts";

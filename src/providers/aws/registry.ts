@@ -5,7 +5,8 @@
  */
 import { ListSubscriptionsByTopicCommand } from "@aws-sdk/client-sns";
 import { ListQueueTagsCommand } from "@aws-sdk/client-sqs";
-import { ExpiringMap } from "../../internal/caches.ts";
+import { inParallel } from "../../internal/in_parallel.ts";
+import { Postponed } from "../../internal/postponed.ts";
 import { TextMap } from "../../internal/text_map.ts";
 import { type AwsClient, REPEATABLE } from "./client.ts";
 import { noQueue, noTopic } from "./errors.ts";
@@ -15,11 +16,18 @@ import { type Arns, nameOf } from "./arns.ts";
 
 /** The number of subscriptions after which a lookup reads no more, unless its caller takes more servers. */
 const READ = 1_000;
-/** Milliseconds for which the bus of an inbox counts as dead after its lease was missing or had expired. */
-const DEAD_TTL = 10_000;
+/** The number of leases that a lookup reads at once: others can subscribe any number of queues. */
+const PARALLEL = 32;
+/**
+ * Milliseconds for which the bus of an inbox counts as dead after its lease was missing or had expired, at first and at most, and the largest
+ * number of such buses that are remembered.
+ */
+const DEAD = { first: 10_000, most: 600_000, limit: 20_000 };
 
 /** The text that SNS lists for a while instead of the ARN of an ended subscription. */
 const ENDED = "Deleted";
+/** The text that SNS lists instead of the ARN of a subscription that its queue has not confirmed. A bus subscribes its own queue, which needs none. */
+const PENDING = "PendingConfirmation";
 
 /** A subscription of a topic. */
 export interface TopicSubscription {
@@ -87,7 +95,7 @@ export async function hasExpired(client: AwsClient, queueUrl: string): Promise<b
 export class Registry {
   readonly #client: AwsClient;
   readonly #leases = new TextMap<number>();
-  readonly #dead = new ExpiringMap<true>(DEAD_TTL);
+  readonly #dead = new Postponed(DEAD.first, DEAD.most, DEAD.limit);
   /** The running lookup of each kind: of a registry topic and a number of servers. */
   readonly #running = new Map<string, Promise<string[]>>();
   /** The next lookup of each kind, which has not begun yet. Its answer is newer than all requests that wait for it. */
@@ -129,18 +137,19 @@ export class Registry {
 
   async #find(registry: string, arns: Arns, max: number): Promise<string[]> {
     const subscribed = await subscriptionsOf(this.#client, arns.topicArn + registry, Math.max(max, READ));
-    const names = subscribed.map(({ endpoint }) => nameOf(endpoint));
+    const names = subscribed.filter(({ arn }) => arn !== PENDING).map(({ endpoint }) => nameOf(endpoint));
     // a caller that takes so many wants all, and rejects if there are more: nobody needs to be asked
     if (max > READ && names.length >= max) return names;
     for (const [inbox, lease] of this.#leases) if (lease < Date.now()) this.#leases.delete(inbox);
-    const inboxes = names.filter((name) => name.startsWith(BUS_PREFIX) && !this.#dead.get(name));
+    const start = performance.now();
+    const inboxes = names.filter((name) => name.startsWith(BUS_PREFIX) && this.#dead.until(name) <= start);
     // from a random position, so that each one is asked from time to time; further ones only if none of these lives
     const first = inboxes.length > max ? Math.floor(Math.random() * inboxes.length) : 0;
     const order = [...inboxes.slice(first), ...inboxes.slice(0, first)];
     let live: string[] = [];
     for (let i = 0; i < order.length && live.length === 0; i += max) {
       const some = order.slice(i, i + max);
-      const lives = await Promise.all(some.map((inbox) => this.#lives(inbox, arns)));
+      const lives = await inParallel(some, PARALLEL, (inbox) => this.#lives(inbox, arns));
       live = some.filter((_, index) => lives[index]);
     }
     return live;
@@ -156,7 +165,7 @@ export class Registry {
     // a lease that was read before a server was reported gone may be the lease of that server
     if (lives && reports === this.#reports) this.#leases.set(inbox, lease);
     else this.#leases.delete(inbox);
-    if (!lives) this.#dead.set(inbox, true);
+    if (!lives) this.#dead.add(inbox, performance.now());
     return lives;
   }
 }

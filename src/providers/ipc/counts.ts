@@ -59,7 +59,7 @@ async function unmoved<T>(
     const moved = overflow.lastMove(queue);
     if (moved === undefined) return undefined;
     // a further move within a tick sets the same time
-    const unclear = now - moved <= TICK;
+    const unclear = Math.abs(now - moved) <= TICK; // members of a group can set a time in the future
     return [[`${moved}`], ...files(), ...unclear ? [...overflow.files(queue), ...delayed.files(queue)] : []];
   };
   const start = performance.now();

@@ -13,15 +13,15 @@
  * @module
  */
 import { LimitedTextMap } from "../../internal/caches.ts";
+import type { Postponed } from "../../internal/postponed.ts";
 import { pause } from "../../internal/time.ts";
 import type { BodyFiles } from "./body_files.ts";
 import type { Directories } from "./directories.ts";
 import { check } from "./errors.ts";
-import { type ItemFile, nameOfItem, parseItem, queueDirectory } from "./items.ts";
+import { type ItemFile, nameOfItem, parseItem, queueDirectory, untaken } from "./items.ts";
 import type { Listing } from "./listing.ts";
 import { MAX_CACHED, type Names } from "./names.ts";
 import type { Posix } from "./posix.ts";
-import { Untaken } from "./untaken.ts";
 
 /** The largest number of directories that are read at once: the oldest ones. */
 const PAGES = 1_024;
@@ -70,7 +70,7 @@ export class DelayedItems {
   #count = 0;
   #soon = new LimitedTextMap<Soon>(MAX_CACHED);
   #listings = new LimitedTextMap<Listing>(MAX_CACHED);
-  #untaken = new LimitedTextMap<Untaken>(MAX_CACHED);
+  #untaken = new LimitedTextMap<Postponed>(MAX_CACHED);
 
   /** Creates the delayed items of a namespace's queues. */
   constructor(context: DelayedItemsContext) {
@@ -146,9 +146,9 @@ export class DelayedItems {
 
   /** Hides an item for a while, because it cannot be taken now. */
   postpone(queue: string, name: string): void {
-    const untaken = this.#untaken.get(queue) ?? new Untaken();
-    untaken.add(name, this.#context.posix.now());
-    this.#untaken.set(queue, untaken);
+    const postponed = this.#untaken.get(queue) ?? untaken();
+    postponed.add(name, this.#context.posix.now());
+    this.#untaken.set(queue, postponed);
     this.refresh(queue);
   }
 
@@ -181,10 +181,10 @@ export class DelayedItems {
     }
     const next = sorted.find((page) => page > current);
     let later = next === undefined ? Infinity : Number(next) * PAGE;
-    const untaken = this.#untaken.get(queue);
-    untaken?.keep(listed.slice(1).flat());
+    const postponed = this.#untaken.get(queue);
+    postponed?.keep(listed.slice(1).flat());
     const shown = (name: string) => {
-      const until = untaken?.until(name) ?? 0;
+      const until = postponed?.until(name) ?? -Infinity;
       if (until > now) later = Math.min(later, until);
       return until <= now;
     };

@@ -6,10 +6,14 @@
  * @module
  */
 
+import { Postponed } from "../../internal/postponed.ts";
 import type { Directories } from "./directories.ts";
 
 /** Matches the name of an item's file. Earlier versions of tsmq omit the `lease`. */
 const ITEM = /^(\d{16}-\d{6})\.(\d{1,10})(?:\.(\d{1,10})(\??))?\.(.+)$/;
+
+/** Milliseconds for which an item that could not be taken is left alone, at first and at most. */
+const ALONE = { first: 10, most: 10_000 };
 
 /** An item, as the name of its file describes it. */
 export interface Item {
@@ -39,6 +43,11 @@ export function parseItem(name: string): Item | undefined {
 /** Returns the name of an item's file. */
 export function nameOfItem({ key, starts, lease, unconfirmed, bus }: Item): string {
   return `${key}.${starts}.${lease}${unconfirmed ? "?" : ""}.${bus}`;
+}
+
+/** Returns an empty list of the items of a queue that could not be taken, for example because one is another user's directory. */
+export function untaken(): Postponed {
+  return new Postponed(ALONE.first, ALONE.most);
 }
 
 /** Returns the directory for the files of a kernel queue. */

@@ -133,7 +133,7 @@ export class Overflow {
 
   /** Returns the names of the items, by pages. */
   files(queue: string): (readonly string[])[] {
-    return this.pages(queue).map((page) => this.#itemsIn(queue, page));
+    return [...this.#contents(queue)].map(({ names }) => names);
   }
 
   /** Yields all items, the oldest first. */

@@ -4,13 +4,13 @@
  * @module
  */
 import { LimitedTextMap } from "../../internal/caches.ts";
+import type { Postponed } from "../../internal/postponed.ts";
 import { TextMap } from "../../internal/text_map.ts";
 import { Errno } from "./errno.ts";
-import { parseItem, pathOf, queueDirectory } from "./items.ts";
+import { parseItem, pathOf, queueDirectory, untaken } from "./items.ts";
 import type { Listing } from "./listing.ts";
 import { MAX_CACHED } from "./names.ts";
 import type { Namespace } from "./namespace.ts";
-import { Untaken } from "./untaken.ts";
 
 /** A modification time above this value is from the wall clock. */
 export const WALL = 1.5e12;
@@ -25,7 +25,8 @@ interface QueueState {
   due: TextMap<number>;
   /** The names of the items whose times are not read yet. */
   unread: string[];
-  readonly untaken: Untaken;
+  /** The items that could not be taken. */
+  readonly untaken: Postponed;
 }
 
 /** The returned items of the queues of one namespace. */
@@ -83,7 +84,7 @@ export class ReturnedItems {
         names: [],
         due: new TextMap(),
         unread: [],
-        untaken: new Untaken(),
+        untaken: untaken(),
       };
       this.#states.set(queue, state);
     }
