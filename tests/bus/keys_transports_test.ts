@@ -65,6 +65,7 @@ async function exchange(provider: Provider): Promise<void> {
     assertEquals(seen.length, 4);
     assert(errors.slice(1).every(({ message }) => message.endsWith("it is not signed")));
     await Promise.all(subscriptions.slice(2).map((group) => group.free()));
+    for (const name of ["jobs", "jobs.dead"]) await bus.queue(name).free();
   } finally {
     await attacker.close();
   }
