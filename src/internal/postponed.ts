@@ -31,6 +31,11 @@ export class Postponed {
     return this.#names.get(name)?.until ?? -Infinity;
   }
 
+  /** Forgets a name that has not failed. */
+  delete(name: string): void {
+    this.#names.delete(name);
+  }
+
   /** Forgets all names except these. */
   keep(names: readonly string[]): void {
     if (this.#names.size === 0) return;

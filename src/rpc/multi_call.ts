@@ -51,7 +51,7 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
   if (registered.length > MAX_SERVERS) {
     throw new RpcError("too_large", `Cannot call "${fn}" on all its servers: more than ${MAX_SERVERS} are registered`);
   }
-  if (servers.length * call.size > MAX_REPEATED) {
+  if (servers.length > 1 && servers.length * call.size > MAX_REPEATED) {
     const sizes =
       `the arguments have ${call.size} characters, and the limit for all ${servers.length} is ${MAX_REPEATED}`;
     throw new RpcError("too_large", `Cannot call "${fn}" on all its servers: ${sizes}`);

@@ -15,6 +15,7 @@ import { Moves } from "../../src/providers/ipc/moves.ts";
 import { hashed, MAX_BUSES, MAX_CACHED } from "../../src/providers/ipc/names.ts";
 import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
 import type { Posix } from "../../src/providers/ipc/posix.ts";
+import { textSet } from "../../src/internal/text_map.ts";
 import { MAX_IGNORED } from "../../src/providers/ipc/patterns.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { Refill } from "../../src/providers/ipc/refill.ts";
@@ -208,7 +209,8 @@ describe("many names that a member of a group has created", () => {
         return () => leases.due(queue);
       }],
       ["of pages of the overflow", (queue) => `queues${queue}/over/#/x`, ({ overflow }, queue) => () => {
-        assertEquals([overflow.oldest(queue), overflow.size(queue, 9), ...overflow.all(queue)], [undefined, 0]);
+        assertEquals([overflow.oldest(queue), ...overflow.all(queue)], [undefined]);
+        assertEquals([overflow.size(queue, 9), overflow.files(queue).flat().length], [9, NAMES]);
       }],
     ];
   for (const [title, path, act] of cases) {
@@ -224,6 +226,13 @@ describe("many names that a member of a group has created", () => {
       },
     );
   }
+
+  each("of buses that wait for items of many queues: each turn wakes a limited number", async ({ ours, intrude }) => {
+    const queues = Array.from({ length: 20 }, (_, i) => ours.names.queue(`queue${i}`));
+    for (const queue of queues) await intrude("create", 200, "link", `waiting${queue}/@`);
+    const wake = () => ours.waiting.wakeEach(textSet(queues));
+    assertEquals(calls(ours.posix, ["openQueue"], wake), MAX_BUSES);
+  });
 
   each("of dead buses: all are removed in parts, which do not list the others again", async ({ ours, intrude }) => {
     await intrude("create", NAMES, "link", "loops/@/x");

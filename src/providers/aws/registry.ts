@@ -165,7 +165,8 @@ export class Registry {
     // a lease that was read before a server was reported gone may be the lease of that server
     if (lives && reports === this.#reports) this.#leases.set(inbox, lease);
     else this.#leases.delete(inbox);
-    if (!lives) this.#dead.add(inbox, performance.now());
+    if (lives) this.#dead.delete(inbox);
+    else this.#dead.add(inbox, performance.now());
     return lives;
   }
 }

@@ -265,7 +265,7 @@ export class ItemSender {
     if (this.#toWake.size > 0 || this.#overflow) return;
     queueMicrotask(() => {
       this.#overflow = undefined;
-      for (const queue of this.#toWake.keys()) this.#namespace.waiting.wake(queue);
+      this.#namespace.waiting.wakeEach(this.#toWake);
       this.#toWake.clear();
     });
   }

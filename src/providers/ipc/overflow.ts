@@ -28,6 +28,8 @@ const PAGE = 256;
 const ENTRY_BYTES = 20;
 /** The number of pages that a count reads without a pause. */
 const PART = 256;
+/** The number of pages whose items are compared before and after a count. */
+const FIRST_PAGES = 64;
 /** The largest number of pages without an item that are looked at. Each is removed, unless it contains files that are not tsmq's. */
 const EMPTY_PAGES = 64;
 
@@ -114,8 +116,12 @@ export class Overflow {
     return tail;
   }
 
-  /** Returns the number of items, or if there are more than `most`, a number that is not smaller than that. */
+  /**
+   * Returns the number of items, or if there are more than `most`, a number that is not smaller than that. Far more pages than so many items
+   * need are others', and are not read: then the queue counts as full.
+   */
   size(queue: string, most: number): number {
+    if (this.pages(queue).length > PART + 4 * most / PAGE) return most;
     let size = 0;
     for (const { names } of this.#contents(queue)) if ((size += names.length) >= most) break;
     return size;
@@ -131,9 +137,11 @@ export class Overflow {
     return size;
   }
 
-  /** Returns the names of the items, by pages. */
+  /** Returns the names of the pages, and those of the items in the first ones, where items are taken and moved. */
   files(queue: string): (readonly string[])[] {
-    return [...this.#contents(queue)].map(({ names }) => names);
+    const files = [this.pages(queue)];
+    for (const { names } of this.#contents(queue)) if (files.push(names) > FIRST_PAGES) break;
+    return files;
   }
 
   /** Yields all items, the oldest first. */

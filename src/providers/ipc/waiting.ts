@@ -7,6 +7,7 @@
  * @module
  */
 import { LimitedTextMap } from "../../internal/caches.ts";
+import { TextMap } from "../../internal/text_map.ts";
 import type { Directories } from "./directories.ts";
 import { Errno } from "./errno.ts";
 import { BATCH_BYTES, writeBatch } from "./frames.ts";
@@ -67,12 +68,29 @@ export class Waiting {
 
   /** Wakes the buses that wait for items of this queue. */
   wake(queue: string): void {
+    this.wakeAll(this.#names(queue));
+  }
+
+  /** Wakes the buses that wait for items of these queues, each once. An event can go to hundreds of queues. */
+  wakeEach(queues: TextMap<unknown>): void {
+    if (queues.size === 1) return this.wake(queues.oldest!);
+    const buses = new TextMap<true>();
+    for (const queue of queues.keys()) {
+      for (const bus of this.#names(queue)) {
+        if (buses.size >= MAX_BUSES) break;
+        buses.set(bus, true);
+      }
+    }
+    this.wakeAll([...buses.keys()]);
+  }
+
+  #names(queue: string): readonly string[] {
     let listing = this.#listings.get(queue);
     if (!listing) this.#listings.set(queue, listing = this.#context.directories.listing(directoryOf(queue)));
     try {
-      this.wakeAll(listing.names());
+      return listing.names();
     } catch {
-      // no descriptor is left: they find the item when they check
+      return []; // no descriptor is left: they find the item when they check
     }
   }
 
