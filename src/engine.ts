@@ -125,6 +125,7 @@ export class Engine implements Core {
     const { connectTimeout, waitOnFirstConnect } = this.#options;
     const deadline = performance.now() + connectTimeout;
     const last = Math.min(LAST_CONNECT, connectTimeout / 4);
+    let known: BusError | undefined; // the last error of the transport itself: the last attempt is short, so its worker may be too slow to say why
     for (let failures = 1;; failures++) {
       opening.stopped.throwIfAborted();
       const left = Math.max(1, Math.ceil(deadline - performance.now()));
@@ -136,8 +137,9 @@ export class Engine implements Core {
         const unreachable = isUnavailable(error) && error.retryable;
         if (unreachable && waitOnFirstConnect === undefined && !isA(error, WorkerError)) throw suggestWaiting(error);
         if (!waitOnFirstConnect || !unreachable) throw error;
+        if (!isA(error, WorkerError)) known = error;
         const spare = deadline - last - performance.now();
-        if (spare <= 0) throw waited(error, connectTimeout);
+        if (spare <= 0) throw waited(known ?? error, connectTimeout);
         await pause(Math.min(backoff(RETRY.restore, failures), spare), opening.stopped);
       }
     }
