@@ -1,5 +1,5 @@
 // run: waiting
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Bus, BusError, type Gap, ProviderError } from "../../mod.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
 import { RedisServer } from "../support/redis_server.ts";
@@ -149,7 +149,8 @@ onRedis("a server", ({ it }) => {
       await pause(1_000); // attempts to connect fail meanwhile
       await server.start();
       await until("all are up", () => buses.every((bus) => bus.health().state === "up"));
-      assertEquals(said.map(({ states }) => states), Array(3).fill(["down", "up"]));
+      // on a busy machine, one half of a bus may be up again before the other one notices the loss
+      for (const { states } of said) assertMatch(states.join(" "), /^down up( down up)?$/);
       assert(said.every(({ gaps }) => gaps.length > 0), "each bus reports a gap");
     });
   });
