@@ -265,6 +265,7 @@ export class ItemSender {
     if (this.#toWake.size > 0 || this.#overflow) return;
     queueMicrotask(() => {
       this.#overflow = undefined;
+      if (this.#toWake.size === 0) return; // as most puts into the kernel's queue
       this.#namespace.waiting.wakeEach(this.#toWake);
       this.#toWake.clear();
     });
