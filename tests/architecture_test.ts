@@ -1,12 +1,14 @@
 /** The import rules of `docs/design.md`, "The layout", and the places of the mutants. */
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { VERSION } from "../cli/version.ts";
 import { misplaced } from "../scripts/mutants/placement.ts";
 import { Engine } from "../src/engine.ts";
+import { itNeeds } from "./support/skip.ts";
 
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
 
@@ -51,6 +53,13 @@ function importsOf(file: string): Import[] {
     return { from: file, to, typeOnly, dynamic: dynamic !== undefined };
   });
 }
+
+/** The files that git tracks. Empty outside a clone. */
+const { stdout: committed } = spawnSync("git", ["ls-files"], { cwd: ROOT, encoding: "utf8" });
+/** The entries of the root of the repository. */
+const REPOSITORY_ROOT =
+  ".ci .gitignore LICENSE README.md SECURITY.md bench cli deno.json deno.lock docs examples mod.ts package.json scripts src tests tsconfig.json ui workers"
+    .split(" ");
 
 const sources = ["mod.ts", ...present("src", "workers", "cli", "ui")];
 const imports = sources.flatMap(importsOf);
@@ -239,6 +248,14 @@ describe("the house", () => {
     });
     assertEquals(offending, []);
   });
+
+  itNeeds(committed ? undefined : "not a clone of the repository")(
+    "has nothing in the root of the repository but its files and folders: no output of a profiler",
+    () => {
+      const names = new Set(committed.trimEnd().split("\n").map((path) => path.split("/", 1)[0]!));
+      assertEquals([...names].sort(), REPOSITORY_ROOT);
+    },
+  );
 
   it("has nothing in the root of src/ but the bus and what all its parts share", () => {
     const names = readdirSync(join(ROOT, "src"), { withFileTypes: true });

@@ -68,8 +68,8 @@ function readParts(
       take(name, from, start);
       name = "";
       from = TOKEN.lastIndex;
+      if (depth === 0) return from === json.length;
     }
-    if (count > 0 && depth === 0) return from === json.length;
     if (token === "{" || token === "[") depth++;
     if (depth === 1 && token === ":") name = before;
     if (count === 0 || (depth === 1 && token === ":")) from = TOKEN.lastIndex;

@@ -1,10 +1,10 @@
 /** A custom provider, `examples/nats`, passes the kit like the providers of tsmq. */
-import { jetstreamManager } from "@nats-io/jetstream";
+import { JetStreamApiError, jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
-import { assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import { assertSpyCalls, stub } from "@std/testing/mock";
 import { Connection } from "../../examples/nats/connection.ts";
-import { Bus } from "../../src/bus.ts";
 import { nats } from "../../examples/nats/provider.ts";
 import { NatsServer } from "../support/nats_server.ts";
 import { share } from "../support/share.ts";
@@ -33,15 +33,22 @@ describe("conformance of nats", () => {
     },
   }, { which: share });
 
-  it("queues are made while others are removed, the last of them with the server's directory for all", async () => {
-    await Promise.all(["one", "other"].map(async (name) => {
-      await using bus = await Bus.open(nats({ servers: server.url }), { namespace: `kit-${crypto.randomUUID()}` });
-      const queue = bus.queue(name);
-      for (let i = 0; i < 300; i++) {
-        await queue.put(i);
-        await queue.free();
-      }
-    }));
+  it("a stream that cannot be created at this moment is created soon afterwards", async () => {
+    const connection = await Connection.open({ servers: [server.url], maxPayload: 2 ** 20 }, 10_000, 10_000, {
+      up() {},
+      down() {},
+    });
+    const { streams } = connection.manager;
+    // another client is creating it; the server is removing the directory of the last stream
+    const errors = [10065, 10049].map((err_code) =>
+      new JetStreamApiError({ code: 500, err_code, description: "not now" })
+    );
+    const add = streams.add.bind(streams);
+    using adding = stub(streams, "add", (config) => errors.length > 0 ? Promise.reject(errors.shift()) : add(config));
+    await connection.create({ name: "tried", subjects: ["tried"], storage: "memory" });
+    assertSpyCalls(adding, 3);
+    assert(await streams.delete("tried"));
+    await connection.close();
   });
 
   it("a connection keeps no listener of a finished operation", async () => {
