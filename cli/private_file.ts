@@ -14,8 +14,6 @@ export interface SecretFile {
   readonly text: string;
   /** The reason why other users may read or change it; undefined if they may not. */
   readonly open: string | undefined;
-  /** The id of the user that owns the file, and may change its permissions at any time. */
-  readonly owner: number;
 }
 
 /** Reads a file. Throws if that fails. */
@@ -23,19 +21,22 @@ export function readSecret(path: string): SecretFile {
   const file = openSync(path, "r");
   try {
     const { mode, uid: owner } = fstatSync(file); // of the open file, because another one may take its place
-    const tooOpen = process.platform !== "win32" && (mode & TOO_OPEN) !== 0;
-    const open = tooOpen ? `other users may read or change it; run: chmod 600 ${path}` : undefined;
-    return { text: readFileSync(file, "utf8"), open, owner };
+    let open: string | undefined;
+    if (isForeign(owner)) open = "it belongs to another user, who may read and change it";
+    else if (process.platform !== "win32" && (mode & TOO_OPEN) !== 0) {
+      open = `other users may read or change it; run: chmod 600 ${path}`;
+    }
+    return { text: readFileSync(file, "utf8"), open };
   } finally {
     closeSync(file);
   }
 }
 
 /**
- * Returns whether the owner is neither this user nor root. Returns false if Deno lacks the permission to read the id of this user
- * (`--allow-sys=uid`).
+ * Returns whether the owner of a file, who may change its permissions at any time, is neither this user nor root. Returns false if Deno lacks
+ * the permission to read the id of this user (`--allow-sys=uid`).
  */
-export function isForeign(owner: number): boolean {
+function isForeign(owner: number): boolean {
   try {
     const own = process.getuid?.(); // Windows has no such ids
     return own !== undefined && owner !== own && owner !== 0;

@@ -110,7 +110,7 @@ function elsewhere(url: string | undefined, where: string): Load {
   return loaderOf(text);
 }
 
-/** Reads a file with a URL. Warns if the URL has a password and the file is not private. */
+/** Reads a file with a URL. Warns if the URL has a password and others may read or change the file. */
 function content(path: string): string {
   try {
     const { text, open } = readSecret(path);

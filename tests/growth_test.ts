@@ -111,6 +111,12 @@ const LONG: Readonly<Record<string, (size: number) => string>> = {
   "keys that many maps with an asynchronous schema share": (size) => {
     return marked(size, '{"a":{"__type":"shop.Paid"}}', (size) => `[["M",{},[${fill(size, '"a"', ",")}]]]`);
   },
+  "a nested list that many maps share as their key": (size) => {
+    return marked(size, '{"a":0}', (size) => `[["M",{},[${"[".repeat(size / 10)}"a"${"]".repeat(size / 10)}]]]`);
+  },
+  "a number of many digits that names an undefined field of all elements": (size) => {
+    return marked(size, "{}", (size) => `[{"1${"0".repeat(size)}":"U"}]`);
+  },
   "a long tag that all elements share": (size) => marked(size, "0", (size) => `["@${"a".repeat(size)}"]`),
   "a long tag of a list": (size) => `{"__list":[${fill(size / 2, "0", ",")}],"__type":"${"a".repeat(size / 2)}"}`,
 };
@@ -177,6 +183,37 @@ describe("The readers of the wire take linear time", () => {
           const { value: same } = codec.decode(codec.encode(value)) as { value: typeof value };
           assertEquals(same, value);
         }
+      }
+    }
+  });
+
+  it("a received value that is nested deeply is written again without a search at each level", () => {
+    const nested = (open: string, inner: string, close: string) => open.repeat(480) + inner + close.repeat(480);
+    const many = "{},".repeat(2_000);
+    for (const last of ["-0", '"__"', "12345678901234567890", '{"__undefined":1}', '{"a":[NaN]}']) {
+      for (const body of [nested("[", many + last, "]"), nested('{"a":', `[${many}${last}]`, "}")]) {
+        const { value } = codec.decode(body) as { value: unknown };
+        let looks = 0;
+        let written = 0;
+        const { getPrototypeOf } = Object;
+        const { stringify } = JSON;
+        try {
+          Object.getPrototypeOf = (object: object) => {
+            looks++;
+            return getPrototypeOf(object);
+          };
+          JSON.stringify = (value: unknown) => {
+            const text = stringify(value);
+            written += text.length;
+            return text;
+          };
+          codec.encode(value);
+        } finally {
+          Object.getPrototypeOf = getPrototypeOf;
+          JSON.stringify = stringify;
+        }
+        assert(looks < 5 * 2_500, `${looks} objects were looked at for ${last}`);
+        assert(written < 5 * body.length, `${written} characters were written for ${last}`);
       }
     }
   });

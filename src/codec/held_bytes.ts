@@ -17,10 +17,13 @@ const TYPES: ReadonlyMap<string, number> = new Map([
   [OWN.bigint, 48],
 ]);
 /** The same for a field that is undefined, and for one with an integer as its key (`prepare`). */
-const MISSING = { field: 16, integer: 256 };
+const MISSING = { field: 72, integer: 256 };
 
-/** About how many bytes a character, an object or a list, and a place of an object for an integer key take. */
-const [CHARACTER, OBJECT, PLACE] = [2, 64, 8];
+/**
+ * About how many bytes a character, an object or a list, a field, and a place of an object for an integer key take. A field takes 8 bytes where
+ * many objects have the same ones, and up to 90 where each has others.
+ */
+const [CHARACTER, OBJECT, FIELD, PLACE] = [2, 64, 32, 8];
 /**
  * To search a whole text would take as long as to parse it: one window of this size, at a random place, is searched in each part of this
  * size, in at most this number of parts.
@@ -46,12 +49,13 @@ export function heldBytes(text: string, typed = 0): number {
   return bytes + objects * Math.max(PART, size);
 }
 
-/** Returns about how many bytes the objects and lists in a part of a text take. */
+/** Returns about how many bytes the objects and lists in a part of a text take, with their fields. */
 function objectsIn(text: string): number {
   let bytes = 0;
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);
     if (code === 0x7b || code === 0x5b) bytes += OBJECT; // { and [
+    else if (code === 0x3a) bytes += FIELD; // : also in a string, which is rare
   }
   if (text.search(KEY) < 0) return bytes;
   return bytes + PLACE * placesOf(text.slice(text.indexOf("{"))); // the text may begin inside a string

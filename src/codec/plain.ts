@@ -4,18 +4,18 @@
  * @module
  */
 import { ValidationError } from "../errors.ts";
-import { type Fields, MAX_DEPTH } from "./tags.ts";
+import { type Fields, MAX_DEPTH, reservedKey } from "./tags.ts";
 
 /** Returns the body of a value that plain JSON expresses completely, or undefined if the value needs a `Writer`. */
 export function writePlain(value: unknown): string | undefined {
-  return value !== null && plain(value, 0) ? withoutTags(JSON.stringify(value)) : undefined;
+  if (value === null || !plain(value, 0)) return undefined;
+  const text = JSON.stringify(value);
+  return text.includes("__") ? undefined : text; // one search over the text is faster than comparing each key
 }
 
 /** Returns whether JSON expresses a value and all values in it. It does not check keys, so it is fast. */
-export function plain(value: unknown, depth: number): boolean {
-  if (typeof value !== "object") {
-    return typeof value === "string" || typeof value === "boolean" || typeof value === "number" && plainNumber(value);
-  }
+function plain(value: unknown, depth: number): boolean {
+  if (typeof value !== "object") return plainScalar(value);
   if (value === null) return true;
   if (depth >= MAX_DEPTH) return false;
   const prototype = Object.getPrototypeOf(value);
@@ -68,7 +68,7 @@ function hasParts(value: unknown): value is object {
 }
 
 /** Returns whether JSON expresses all values of an object. */
-export function plainFields(fields: Fields, depth: number): boolean {
+function plainFields(fields: Fields, depth: number): boolean {
   let empty = true;
   for (const key in fields) {
     const value = fields[key];
@@ -78,15 +78,52 @@ export function plainFields(fields: Fields, depth: number): boolean {
   return !empty || !platform(fields);
 }
 
+/**
+ * The parts of one body that plain JSON expresses completely, without a key that makes an object a tag. A `Writer` asks for each part, the outer
+ * ones first. What contains another value is remembered: otherwise, a list that is nested 500 levels deep would be searched 500 times.
+ */
+export class PlainParts {
+  readonly #others = new Set<object>();
+
+  /** Returns whether a value, at this level of nesting, is such a part. */
+  has(value: unknown, depth: number): boolean {
+    if (typeof value !== "object") return plainScalar(value);
+    if (value === null) return true;
+    if (depth >= MAX_DEPTH || this.#others.has(value)) return false;
+    const prototype = Object.getPrototypeOf(value);
+    let found: boolean;
+    if (prototype === Object.prototype || prototype === null) found = this.hasFields(value as Fields, depth);
+    else if (prototype === Array.prototype && Array.isArray(value)) found = this.#hasElements(value, depth);
+    else return false;
+    if (!found) this.#others.add(value);
+    return found;
+  }
+
+  /** Returns whether the fields of an object, at this level of nesting, are such parts. */
+  hasFields(fields: Fields, depth: number): boolean {
+    let empty = true;
+    for (const key in fields) {
+      if (reservedKey(key) || !this.has(fields[key], depth + 1)) return false;
+      empty = false;
+    }
+    return !empty || !platform(fields);
+  }
+
+  #hasElements(list: readonly unknown[], depth: number): boolean {
+    for (let i = 0; i < list.length; i++) if (!this.has(list[i], depth + 1)) return false;
+    return true;
+  }
+}
+
+/** Returns whether JSON expresses a value that has no parts. */
+function plainScalar(value: unknown): boolean {
+  return typeof value === "string" || typeof value === "boolean" || typeof value === "number" && plainNumber(value);
+}
+
 /** Returns false for numbers that JSON cannot express, and for integers that would be decoded as bigints. */
 function plainNumber(value: number): boolean {
   if (value === 0) return !Object.is(value, -0);
   return Math.abs(value) <= Number.MAX_SAFE_INTEGER || Math.abs(value) >= 1e21 && Number.isFinite(value);
-}
-
-/** Returns the text if it cannot contain a tag. One search over the text is faster than comparing each key. */
-export function withoutTags(text: string): string | undefined {
-  return text.includes("__") ? undefined : text;
 }
 
 /** Returns whether an object belongs to the platform, so that its state is not in its fields: `Math`, `Intl`, `JSON`, a module. */

@@ -246,8 +246,8 @@ export class Reviver {
     if (keys === undefined) return this.#collections.map(Object.entries(value));
     const { length } = Object.keys(value);
     // one mark may give these keys to many values: a longer list than the value needs is refused before the work
-    if (!Array.isArray(keys) || keys.length !== length) return malformed(OWN.map);
-    const map = this.#collections.map(keys.map((key) => [key, typeof key === "string" ? value[key] : undefined]));
+    if (!Array.isArray(keys) || keys.length !== length || !keys.every(isString)) return malformed(OWN.map);
+    const map = this.#collections.map(keys.map((key) => [key, value[key]]));
     return map.size === length && keys.every((key) => Object.hasOwn(value, key)) ? map : malformed(OWN.map);
   }
 
@@ -319,6 +319,10 @@ function isPlain(value: unknown): value is Fields {
   if (!isRecord(value)) return false;
   const prototype = Object.getPrototypeOf(value);
   return prototype === Object.prototype || prototype === null;
+}
+
+function isString(value: unknown): value is string {
+  return typeof value === "string";
 }
 
 function isPair(value: unknown): value is [unknown, unknown] {

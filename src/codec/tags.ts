@@ -47,8 +47,9 @@ export const MAX_DIGITS = 4_300;
 /** An object that is read from JSON or written as JSON. */
 export type Fields = Record<string, unknown>;
 
-/** The largest index of a list. V8 stores an object that has had it in a hash table for good. */
+/** The largest index of a list, and the number of its digits. V8 stores an object that has had it in a hash table for good. */
 const LARGEST_INDEX = 2 ** 32 - 2;
+const INDEX_DIGITS = 10;
 
 /**
  * Prepares an object to which these keys from the wire are assigned. For the one key 1023, V8 would reserve 1,552 places, and for the key 32
@@ -58,7 +59,8 @@ const LARGEST_INDEX = 2 ** 32 - 2;
 export function prepare<T extends Fields>(target: T, keys: readonly string[]): T {
   let [count, largest] = [0, 0];
   for (const key of keys) {
-    if (!integer(key)) continue;
+    // one mark may give a longer key to many objects, and reading it takes time for its whole length
+    if (!integer(key) || key.length > INDEX_DIGITS) continue;
     count++;
     if (Number(key) > largest) largest = Number(key);
   }

@@ -6,7 +6,7 @@
 import { ValidationError } from "../errors.ts";
 import type { Classes } from "./classes.ts";
 import { type Kind, KINDS, markOf, marksOfAll, writeMarks } from "./marks.ts";
-import { plain, plainFields, platform, withoutTags } from "./plain.ts";
+import { PlainParts, platform } from "./plain.ts";
 import { breaksPymq, type Fields, MAX_DEPTH, MAX_DIGITS, OWN, reservedKey } from "./tags.ts";
 
 /** The text of a value in a body. */
@@ -27,6 +27,7 @@ export class Writer {
   readonly #open: object[] = [];
   /** The current level of nesting. */
   #depth = 0;
+  readonly #plain = new PlainParts();
   /** The mark of the last written value: its kind, the marks in it, and the order of its keys. */
   #kind: Kind | undefined;
   #within: string | undefined;
@@ -152,8 +153,7 @@ export class Writer {
   }
 
   #array(values: unknown[]): string {
-    const text = plain(values, this.#depth - 1) ? withoutTags(JSON.stringify(values)) : undefined;
-    return text ?? this.#list(values);
+    return this.#plain.has(values, this.#depth - 1) ? JSON.stringify(values) : this.#list(values);
   }
 
   #list(values: Iterable<unknown>, kind?: Kind): string {
@@ -222,8 +222,8 @@ export class Writer {
 
   /** Writes the fields without braces, if plain JSON expresses them completely. */
   #plainFields(fields: Fields): string | undefined {
-    if (typeof fields.toJSON === "function" || !plainFields(fields, this.#depth - 1)) return undefined;
-    return withoutTags(JSON.stringify(fields))?.slice(1, -1);
+    if (typeof fields.toJSON === "function" || !this.#plain.hasFields(fields, this.#depth - 1)) return undefined;
+    return JSON.stringify(fields).slice(1, -1);
   }
 
   /** Writes the fields without braces. Undefined fields are left out, so that they are missing in Python. */

@@ -52,6 +52,18 @@ describe("queues over SQS", () => {
     assertEquals(await halves.bodies("jobs", NOW), []);
   });
 
+  it("post() puts nothing into a queue of items, by its name or its URL", async () => {
+    await using halves = await using("jobs");
+    using admin = new Admin(emulator.options);
+    await put(halves, "jobs", "1");
+    const name = new Names(halves.namespace).queue("jobs");
+    for (const inbox of ["jobs", name, await admin.url(name)]) {
+      assertEquals(await halves.sender.post(inbox, "forged"), false);
+    }
+    assertEquals(await halves.bodies("jobs", NOW), ["1"]);
+    assertEquals(await halves.bodies("jobs", NOW), []);
+  });
+
   it("a queue that another bus freed is created again by the next put and the next receive", async () => {
     const namespace = fresh();
     await using one = await using("jobs", namespace);

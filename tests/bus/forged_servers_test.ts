@@ -47,6 +47,7 @@ function scene(listed: (look: number) => readonly string[]) {
   return {
     caller,
     posts,
+    looks: () => looks,
     id: () => published && readRequest(JSON.parse(published).__obj)!.call!.id,
     /** From now on, the request is sent again at each check. */
     goDown: () => down = true,
@@ -76,10 +77,10 @@ describe("a multi-call of a function with thousands of servers", () => {
   });
 
   it("looks up a limited number of names for each answer of servers that have started meanwhile", async () => {
-    const { call, caller, id } = scene((look) => look === 0 ? names.slice(0, 1) : names);
+    const { call, caller, id, looks } = scene((look) => look === 0 ? names.slice(0, 1) : names);
     const answers = call("x");
     await until("it is published", () => id() !== "");
-    await pause(50); // it has read the registry again
+    await until("it has read the registry again", () => looks() > 1);
     const { has } = TextMap.prototype;
     let lookups = 0;
     TextMap.prototype.has = function (key) {

@@ -1,7 +1,8 @@
 /** The provider for each kind of URL, and the URLs that are rejected. */
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { afterAll, describe, it } from "@std/testing/bdd";
-import { chmodSync, writeFileSync } from "node:fs";
+import { stub } from "@std/testing/mock";
+import { chmodSync, chownSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { providerFor } from "../../cli/url.ts";
@@ -80,12 +81,18 @@ describe("providerFor()", () => {
       assertEquals(warnings, []);
       chmodSync(join(dir, "b"), 0o644);
       await providerFor(`file:${join(dir, "b")}`);
+      const own = process.getuid!();
+      using _ = stub(process as { getuid(): number }, "getuid", () => own + 1); // the file then belongs to another user, if that is not root
+      writeFileSync(join(dir, "c"), "redis://:s3cret@one", { mode: 0o600 });
+      if (own === 0) chownSync(join(dir, "c"), 2, 0);
+      await providerFor(`file:${join(dir, "c")}`);
     } finally {
       console.warn = kept;
     }
-    assertEquals(warnings.length, 1);
+    assertEquals(warnings.length, 2);
     assertMatch(warnings[0]!, /has a URL with a password: other users may read or change it; run: chmod 600 /);
-    assert(!warnings[0]!.includes("s3cret"));
+    assertMatch(warnings[1]!, /has a URL with a password: it belongs to another user, who may read and change it/);
+    assert(!warnings.join().includes("s3cret"));
   });
 
   const wrong: Record<string, string> = {

@@ -89,9 +89,9 @@ export const consumers: Cases = {
     const seen = t.collect<boolean>();
     const consumer = queue.consume(async (item, lease) => {
       if (item === "settled") await lease.ack();
-      if (item === "settled") await t.pause(300);
+      if (item === "settled") await t.pause(1_100);
       seen.add(lease.signal.aborted);
-    }, { handlerTimeout: 250 });
+    }, { handlerTimeout: 1_000 });
     await queue.put("settled");
     await queue.put("in time");
     await seen.are([false, false]);

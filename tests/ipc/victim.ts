@@ -23,9 +23,11 @@ import { CrashSlot } from "../../src/providers/ipc/crash_slot.ts";
 import { readItem, writeItem } from "../../src/providers/ipc/frames.ts";
 import { bodyDirectory, queueDirectory } from "../../src/providers/ipc/items.ts";
 import { Leases } from "../../src/providers/ipc/leases.ts";
+import { Moves } from "../../src/providers/ipc/moves.ts";
 import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
 import { loadPosix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
+import { Refill } from "../../src/providers/ipc/refill.ts";
 
 const [commands, answers, home, attack, group] = process.argv.slice(2) as [string, string, string, string, string?];
 const provider = ipc({ group: group === undefined ? undefined : Number(group) });
@@ -57,7 +59,7 @@ for (const name of Object.getOwnPropertyNames(Object.getPrototypeOf(Object.getPr
 /** Uses every operation of a bus. Resolves with the texts of the received items. */
 async function live(name: string): Promise<string[]> {
   const namespace = await Namespace.open(settings, name, () => {});
-  const { bodyFiles, directories, names, processes, queues, subscriptions } = namespace;
+  const { bodyFiles, delayed, directories, names, overflow, processes, queues, subscriptions } = namespace;
   const bus = names.newBus(processes.self, 0);
   const leases = new Leases(namespace, bus);
   const [queue, held] = [names.queue("queue"), `${queueDirectory(names.queue("queue"))}/held`];
@@ -77,6 +79,7 @@ async function live(name: string): Promise<string[]> {
     directories.within("loops", () => directories.make(namespace.busDirectory(bus)));
     subscriptions.subscribe("a/topic", bus);
     subscriptions.patterns.subscribe("a*", bus, namespace.busDirectory(bus));
+    subscriptions.patterns.bind({ topic: "a/topic", pattern: false }, "a/topic@group", namespace.busDirectory(bus));
     subscriptions.register("function", bus);
     subscriptions.route("a/topic");
     subscriptions.servers("function");
@@ -90,12 +93,23 @@ async function live(name: string): Promise<string[]> {
       leases.giveBack(queue, [receipt], 1, true);
     }
     leases.hold(queue, leases.key(), writeItem("mine", false), 0, 60_000);
-    const { descriptor, size } = queues.use(queue, [{ messages: 1, size: 128 }])!;
+    const { descriptor, size } = queues.use(queue, [{ messages: 2, size: 128 }])!;
     const item = writeItem("mine", false);
     namespace.posix.send(descriptor, item, item.length);
     const crashSlot = new CrashSlot(namespace, bus);
     crashSlot.receive(queue, leases.key(), descriptor, size);
     crashSlot.close();
+    delayed.put(queue, 0.001, writeItem("mine", false));
+    overflow.put(queue, leases.key(), writeItem("mine", false));
+    let fault: unknown;
+    const refill = new Refill(namespace, new Moves(namespace, bus), () => leases.key(), (error) => fault = error);
+    refill.run();
+    if (fault) throw fault;
+    const buffer = new Uint8Array(size);
+    for (let length; (length = namespace.posix.receive(descriptor, buffer)) >= 0;) {
+      received.push(readItem(buffer.slice(0, length)).text);
+    }
+    subscriptions.patterns.unbind({ topic: "a/topic", pattern: false }, "a/topic@group");
     subscriptions.unsubscribe("a/topic", bus);
     removeBus(namespace, bus);
     await sender.drop("queue");

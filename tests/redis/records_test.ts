@@ -19,6 +19,8 @@ describe("Redis: what a take leaves on the server", () => {
   async function left(bus: Halves, at = server): Promise<string[]> {
     return (await at.keys()).filter((key) => key.includes(bus.namespace) && key !== listOf(bus));
   }
+  const text = new TextDecoder();
+  const isTake = (chunk: Uint8Array) => text.decode(chunk).includes("record:");
   const waiting = async (bus: Halves, at = server) =>
     (await at.run("lrange", listOf(bus), "0", "-1") as unknown[]).map(String).reverse();
 
@@ -55,7 +57,7 @@ describe("Redis: what a take leaves on the server", () => {
     await peer.next();
     // the process dies after the server has handed out the item, and before the reply comes
     wire.alter = (chunk, direction) => {
-      if (direction === "up" && new TextDecoder().decode(chunk).includes("record:")) wire.deaf = true;
+      if (direction === "up" && isTake(chunk)) wire.deaf = true;
       return chunk;
     };
     await bus.sender.send("q", "1", NOW);
@@ -94,8 +96,14 @@ describe("Redis: what a take leaves on the server", () => {
       const wire = await TcpProxy.to(server.port);
       const bus = await open({ port: server.port }, { receiver: { port: wire.port } });
       const cancel = new AbortController();
+      let [asked, answered] = [false, false];
+      wire.alter = (chunk, direction) => {
+        if (direction === "up") asked ||= isTake(chunk);
+        else answered ||= asked;
+        return chunk;
+      };
       const waits = bus.receive("q", { max: 3, wait: 20_000, signal: cancel.signal });
-      await pause(50);
+      await until("it has found the queue empty", () => answered);
       wire.deaf = true;
       for (const body of ["a", "b"]) await bus.sender.send("q", body, NOW);
       // the wake-up is lost too: a take of its own
@@ -103,7 +111,7 @@ describe("Redis: what a take leaves on the server", () => {
       wire.deaf = false;
       wire.cut();
       wire.alter = (chunk, direction) => {
-        if (direction === "up" && new TextDecoder().decode(chunk).includes("record:")) wire.deaf = true;
+        if (direction === "up" && isTake(chunk)) wire.deaf = true;
         return chunk;
       };
       await until("they are handed out", async () => Number(await server.run("llen", listOf(bus))) === 0);
@@ -149,18 +157,28 @@ describe("Redis: what a take leaves on the server", () => {
       const frozen = await RedisServer.start();
       try {
         const namespace = `test-${crypto.randomUUID()}`;
-        const bus = await Bus.open(redis({ port: frozen.port }), { namespace });
+        await using wire = await TcpProxy.to(frozen.port);
+        const bus = await Bus.open(redis({ port: wire.port }), { namespace });
         const list = `__eventbus:${namespace}:q`;
+        await bus.queue("q").get({ timeout: 10 }).catch(() => {}); // the server has the script now
+        let [asked, answered, woken] = [false, false, false];
+        // the server is frozen with its wake-up: the take that follows is not carried out before it thaws
+        wire.alter = (chunk, direction) => {
+          if (direction === "up") asked ||= isTake(chunk);
+          else answered ||= asked;
+          if (direction === "up" || !text.decode(chunk).includes(list)) return chunk;
+          frozen.freeze();
+          woken = true;
+          return chunk;
+        };
         const waits = bus.queue("q").get().catch((error) => error.code);
-        await pause(50);
-        // the wake-up is on its way when the server is frozen: the take is not carried out before it thaws
+        await until("it has found the queue empty", () => answered);
         await frozen.run("lpush", list, "1");
-        frozen.freeze();
-        const got = await Promise.race([waits, pause(100)]);
+        await until("it is woken", () => woken);
         const report = await bus.close({ timeout });
-        if (got === undefined) assertEquals([await waits, report.uncertain], ["closed", 1]);
+        assertEquals([await waits, report.uncertain], ["closed", 1]);
         frozen.thaw();
-        if (got === undefined) await until("it is back", async () => Number(await frozen.run("llen", list)) === 1);
+        await until("it is back", async () => Number(await frozen.run("llen", list)) === 1);
       } finally {
         frozen.thaw();
         await frozen.stop();

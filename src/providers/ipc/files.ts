@@ -269,7 +269,10 @@ export class Files {
     return this.result(this.#library.native.unlinkat(at, writePath(path, this.#path), 0));
   }
 
-  /** Renames a file or directory. */
+  /**
+   * Renames a file or directory. It replaces an older file of the new name: the names are unique, so only a member of the group can have put
+   * one there, and it gains nothing. So `RENAME_NOREPLACE`, which some file systems lack, is not needed.
+   */
   rename(from: string, to: string, fromAt = AT_FDCWD, toAt = AT_FDCWD): number {
     const [source, target] = [writePath(from, this.#path), writePath(to, this.#toPath)];
     return this.result(this.#library.native.renameat(fromAt, source, toAt, target));
