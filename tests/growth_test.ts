@@ -176,10 +176,18 @@ describe("The readers of the wire take linear time", () => {
         "its type marks describe more values than it has",
       );
     }
+    // a long name counts by its length: written again, it would stand in each element
+    const long = marked(100_000, "{}", () => `[{"${"a".repeat(1_000)}":"U"}]`);
+    assertThrows(() => codec.decode(long), ValidationError, "describe more values");
     for (const missing of [1, 5, 30, 200]) {
       const fields = Object.fromEntries(Array.from({ length: missing }, (_, i) => [`k${i}`, undefined]));
       for (const count of [1, 2, 100]) {
-        for (const value of [Array(count).fill(fields), Array(count).fill([{ id: 1, ...fields }, fields])]) {
+        const rows = Array(count).fill({ id: 1, ...fields });
+        const few = rows.slice(0, 5);
+        const nested = Array(5).fill({ ...fields, list: Array(20).fill({ ...fields, list: few }) });
+        for (
+          const value of [Array(count).fill(fields), rows, Array(count).fill([{ id: 1, ...fields }, fields]), nested]
+        ) {
           const { value: same } = codec.decode(codec.encode(value)) as { value: typeof value };
           assertEquals(same, value);
         }
@@ -244,7 +252,8 @@ describe("The readers of the wire take linear time", () => {
   });
 
   it("objects with undefined fields that are integers are hash tables, or have few places", () => {
-    const body = `[${Array(20_000).fill("{}").join()}]${writeMarks('[{"30":"U","31":"U","32":"U"}]')}`;
+    const elements = Array(20_000).fill('{"a":"0123456789"}');
+    const body = `[${elements}]${writeMarks('[{"30":"U","31":"U","32":"U"}]')}`;
     const before = process.memoryUsage().heapUsed;
     const { value } = codec.decode(body) as { value: unknown[] };
     const used = process.memoryUsage().heapUsed - before;

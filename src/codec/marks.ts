@@ -50,6 +50,18 @@ const DIGITS = Uint8Array.from({ length: 33 }, (_, code) => {
   return digit < 0 ? 4 : digit;
 });
 
+/**
+ * The number of characters of a body for each undefined field, and for each 16 characters of its name. One mark may add such fields to all elements
+ * of a list: more of them than this are not read, because a value that is written again would be far larger than its body.
+ */
+const MISSING_SHARE = 4;
+const NAME_PART = 16;
+
+/** Returns the smallest number of characters of a body that has an undefined field with this name. */
+export function sizeOfMissing(name: string): number {
+  return MISSING_SHARE * (1 + name.length / NAME_PART);
+}
+
 /** The largest number of marks in each cache. Messages of one kind have the same marks. */
 const MAX_CACHED = 256;
 /** The largest number of characters of a cached mark. */
@@ -121,13 +133,14 @@ export function markOf(kind: Kind | undefined, within: string | undefined, keys?
 }
 
 /**
- * Composes the JSON of the marks of values with these texts. A mark that all values have is written once, unless it would add more than one
- * undefined field for each two characters of the texts, which readers refuse. `marks` has holes for values without a mark. `keys` are the
+ * Composes the JSON of the marks of values with these texts. A mark that all values have is written once; without `share`, only if it adds no
+ * undefined fields. `marks` has holes for values without a mark. `keys` are the
  * keys of an object; a list has no keys.
  */
 export function marksOfAll(
   marks: readonly string[],
   texts: readonly string[],
+  share: boolean,
   keys?: readonly string[],
 ): string | undefined {
   if (marks.length === 0) return undefined;
@@ -135,19 +148,10 @@ export function marksOfAll(
   const count = texts.length;
   let same = 0;
   if (first !== undefined) { while (same < count && marks[same] === first) same++; }
-  if (same === count && (count === 1 || 2 * missingIn(first!) * count <= lengthOf(texts))) return `[${first}]`;
+  if (same === count && (share || count === 1 || !first!.includes(':"U"'))) return `[${first}]`;
   const parts: string[] = [];
   marks.forEach((mark, i) => parts.push(`${JSON.stringify(keys ? keys[i] : String(i))}:${mark}`));
   return `{${parts}}`;
-}
-
-/** Returns the number of undefined fields in the JSON of a mark. */
-function missingIn(mark: string): number {
-  return mark.split(':"U"').length - 1;
-}
-
-function lengthOf(texts: readonly string[]): number {
-  return texts.reduce((sum, { length }) => sum + length, 0);
 }
 
 /** Returns the kind of a mark. */

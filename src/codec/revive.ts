@@ -10,14 +10,16 @@ import { Collections } from "./collections.ts";
 import { missingBytes, typeBytes } from "./held_bytes.ts";
 import { bigint, bytes, date, malformed } from "./scalars.ts";
 import { type Classes, type EventClass, reviveOf, schemaOf } from "./classes.ts";
-import { type Kind, kindIn, KINDS, type Mark, markAt, type Within, withinOf } from "./marks.ts";
+import { type Kind, kindIn, KINDS, type Mark, markAt, sizeOfMissing, type Within, withinOf } from "./marks.ts";
 import { type Fields, MAX_DEPTH, OWN, prepare } from "./tags.ts";
 
 /**
  * The largest number of marked keys: `each` for each character of a body, and `any` more for the whole body. One mark may describe all
- * elements of a list, so without a limit, marks could take quadratic time. tsmq writes at most three for four characters (`marksOfAll`).
+ * elements of a list, so without a limit, marks could take quadratic time. tsmq writes at most three for four characters.
  */
 const MAX_KEYS = { each: 1, any: 1_000 };
+/** The number of characters that count for the undefined fields of each body, in addition to its own (`sizeOfMissing`). */
+const FREE = 4_000;
 
 const NO_KEYS: readonly string[] = [];
 
@@ -37,8 +39,9 @@ export function tagIn(value: unknown): string | undefined {
 export class Reviver {
   readonly #classes: Classes;
   readonly #tags: boolean;
-  /** The number of marked keys that the rest of the body may still have. */
+  /** The number of marked keys, and the size of undefined fields, that the rest of the body may still have. */
   #keys = 0;
+  #missing = 0;
   /** The bytes of the current body's values in addition to those of its JSON. */
   #bytes = 0;
   readonly #collections = new Collections();
@@ -57,6 +60,7 @@ export class Reviver {
   /** Revives the value of a body of this length. Returns a promise if the schema of a class is asynchronous. */
   body(value: unknown, mark: Mark | undefined, length: number): unknown {
     this.#keys = MAX_KEYS.any + MAX_KEYS.each * length;
+    this.#missing = FREE + length;
     this.#bytes = 0;
     this.#collections.begin();
     return this.revive(value, mark);
@@ -198,6 +202,8 @@ export class Reviver {
     const missing = marked.filter((key) => {
       return markAt(within, key) === "U" && key !== "__proto__" && !Object.hasOwn(target, key);
     });
+    for (const key of missing) this.#missing -= sizeOfMissing(key);
+    if (this.#missing < 0) tooManyMarks();
     prepare(target, missing);
     for (const key of missing) this.#miss(target, key);
   }
@@ -256,9 +262,7 @@ export class Reviver {
     if (typeof within !== "object" || within === null || Array.isArray(within)) return NO_KEYS;
     const keys = Object.keys(within);
     this.#keys -= keys.length;
-    if (this.#keys < 0) {
-      throw new ValidationError("Cannot read a body: its type marks describe more values than it has");
-    }
+    if (this.#keys < 0) tooManyMarks();
     return keys;
   }
 }
@@ -327,6 +331,10 @@ function isString(value: unknown): value is string {
 
 function isPair(value: unknown): value is [unknown, unknown] {
   return Array.isArray(value) && value.length === 2;
+}
+
+function tooManyMarks(): never {
+  throw new ValidationError("Cannot read a body: its type marks describe more values than it has");
 }
 
 function tooDeep(): never {

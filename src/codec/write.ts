@@ -5,7 +5,7 @@
  */
 import { ValidationError } from "../errors.ts";
 import type { Classes } from "./classes.ts";
-import { type Kind, KINDS, markOf, marksOfAll, writeMarks } from "./marks.ts";
+import { type Kind, KINDS, markOf, marksOfAll, sizeOfMissing, writeMarks } from "./marks.ts";
 import { PlainParts, platform } from "./plain.ts";
 import { breaksPymq, type Fields, MAX_DEPTH, MAX_DIGITS, OWN, reservedKey } from "./tags.ts";
 
@@ -15,6 +15,8 @@ export interface Written {
   readonly json: string;
   /** The type mark as JSON, if the value has one. */
   readonly mark?: string;
+  /** The smallest size of a body with its undefined fields (`sizeOfMissing`), if it has any. */
+  readonly missing?: number;
 }
 
 /** Writes one body. */
@@ -28,6 +30,9 @@ export class Writer {
   /** The current level of nesting. */
   #depth = 0;
   readonly #plain = new PlainParts();
+  /** The smallest size of a body with the undefined fields so far, and whether values share the marks that add them. */
+  #missing = 0;
+  #share = true;
   /** The mark of the last written value: its kind, the marks in it, and the order of its keys. */
   #kind: Kind | undefined;
   #within: string | undefined;
@@ -41,6 +46,13 @@ export class Writer {
 
   /** Writes a whole body. As in PyMQ, a bare `null`, a value of another type than JSON's and a list of instances have a tag. */
   body(value: unknown): string {
+    const text = this.#body(value);
+    if (this.#missing <= text.length || !this.#share) return text;
+    this.#share = false;
+    return this.#body(value);
+  }
+
+  #body(value: unknown): string {
     if (value === null) return tagged("NoneType", "null");
     const uniform = this.#uniform(value);
     if (uniform !== undefined) return uniform + writeMarks(this.#mark());
@@ -57,7 +69,12 @@ export class Writer {
   written(value: unknown): Written {
     const json = this.value(value);
     const mark = this.#mark();
-    return mark === undefined ? { json } : { json, mark };
+    if (this.#share && this.#missing > json.length) {
+      this.#share = false;
+      this.#missing = 0;
+      return this.written(value);
+    }
+    return mark === undefined ? { json } : { json, mark, missing: this.#missing };
   }
 
   /** Writes the JSON of a value, and leaves its mark in the fields of this writer. */
@@ -165,7 +182,7 @@ export class Writer {
       if (mark !== undefined) marks[texts.length] = mark;
       texts.push(text);
     }
-    this.#marked(kind, marksOfAll(marks, texts));
+    this.#marked(kind, marksOfAll(marks, texts, this.#share));
     return `[${texts}]`;
   }
 
@@ -184,7 +201,7 @@ export class Writer {
     // an object has integer keys first
     const sorted = Object.keys(Object.fromEntries(map));
     const same = sorted.every((key, i) => key === keys[i]);
-    this.#marked("M", marksOfAll(marks, parts, keys), same ? undefined : JSON.stringify(keys));
+    this.#marked("M", marksOfAll(marks, parts, this.#share, keys), same ? undefined : JSON.stringify(keys));
     return `{${parts}}`;
   }
 
@@ -215,7 +232,7 @@ export class Writer {
       if (mark !== undefined) marks[i] = mark;
       return `{${fields}}`;
     });
-    const within = marksOfAll(marks, list);
+    const within = marksOfAll(marks, list, this.#share);
     this.#marked(undefined, python ? within && `{"__list":${within}}` : within);
     return python ? `{"__list":[${list}],"__type":${found.json}}` : `[${list}]`;
   }
@@ -236,6 +253,7 @@ export class Writer {
       const name = JSON.stringify(key);
       if (value === undefined && !this.#tags) {
         missing += `,${name}:"U"`;
+        this.#missing += sizeOfMissing(key);
         continue;
       }
       parts.push(`${name}:${this.#child(key, value)}`);

@@ -51,10 +51,12 @@ export interface StreamCredit {
 export function writeValues(id: string, first: number, values: readonly Written[], end?: string): string {
   const texts = values.map(({ json }) => json);
   const marks: string[] = [];
-  values.forEach(({ mark }, i) => {
+  let left = 0;
+  values.forEach(({ json, mark, missing = 0 }, i) => {
     if (mark !== undefined) marks[i] = mark;
+    left += json.length - missing;
   });
-  const mark = marksOfAll(marks, texts);
+  const mark = marksOfAll(marks, texts, left >= 0);
   const rest = end === undefined ? "" : `,${end}`;
   // the id comes from the wire
   return `{"__obj":[${JSON.stringify(id)},${first},[${texts}]${rest}],"__type":"${VALUES}"}` +

@@ -32,11 +32,13 @@ const ID_LENGTH = 8;
 export class AwsAdmin implements Admin {
   #client: AwsClient;
   #names: Names;
+  #namespace: string;
 
   /** Prepares the admin of a namespace. It makes no request. */
   constructor(settings: Settings, ask: AskCredentials, namespace: string) {
     this.#client = new AwsClient(settings, ask, TIMEOUT);
     this.#names = new Names(namespace);
+    this.#namespace = namespace;
   }
 
   checks(): AsyncIterable<Check> {
@@ -51,7 +53,7 @@ export class AwsAdmin implements Admin {
         const name = this.#names.queueOf(nameOf(url));
         return name === undefined ? [] : [{ url, name }];
       });
-      return await listEach("queues in the namespace", named, PARALLEL, async ({ url, name }) => {
+      return await listEach(`queues in the namespace ${this.#namespace}`, named, PARALLEL, async ({ url, name }) => {
         return { name, ...await countItems(this.#client, url, name) };
       });
     });
