@@ -92,6 +92,8 @@ const BODIES: Readonly<Record<string, (size: number) => string>> = {
   "one key": (size) => `{${fill(size, '"__type":"set"', ",")}}`,
   "depth": (size) => fill(size, () => "[".repeat(400) + "]".repeat(400), ",").replace(/^(.*)$/, "[$1]"),
   "depth without an end": (size) => "[".repeat(size),
+  "depth of tagged lists without a list": (size) =>
+    '{"__list":'.repeat(size / 32) + "0" + ',"__type":"x"}'.repeat(size / 32),
   "tags": (size) => `[${fill(size, '{"__obj":[[]],"__type":"set"}', ",")}]`,
   "unknown tags": (size) => `[${fill(size, '{"__obj":{"__type":"y","a":1},"__type":"x"}', ",")}]`,
   "a list of instances": (size) => `{"__list":[${fill(size, '{"a":1}', ",")}],"__type":"shop.Order"}`,

@@ -215,7 +215,7 @@ export class Reviver {
 
   /** Revives PyMQ's list of instances of one class, which have no tags of their own. */
   #list(tag: string, list: unknown, mark: Mark | undefined, depth: number): unknown {
-    if (!Array.isArray(list)) return this.revive(list, mark, depth);
+    if (!Array.isArray(list)) return this.revive(list, mark, depth + 1);
     return after(
       this.#elements(list, withinOf(mark), depth, (element, own) => {
         return own === undefined ? this.apply(tag, element) : element;
