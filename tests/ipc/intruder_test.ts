@@ -3,7 +3,7 @@
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { afterAll, describe, it } from "@std/testing/bdd";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, rmSync, statSync } from "node:fs";
 import { Bus } from "../../src/bus.ts";
 import { BusError } from "../../src/errors.ts";
 import { OthersCleanup } from "../../src/providers/ipc/cleanup.ts";
@@ -233,6 +233,29 @@ describe("two namespaces of a user, one of them shared with a group, whose queue
 });
 
 describe("the cleanup of other namespaces", () => {
+  it("does not enter those that others may write: a member could make each of its system calls take any time", async () => {
+    const modes: Record<string, number> = { [fresh()]: 0o2770, [fresh()]: 0o1777, [fresh()]: 0o755 };
+    const dead = new Map<string, string>();
+    const internals = await open(fresh());
+    try {
+      for (const [name, mode] of Object.entries(modes)) {
+        const bus = await HandmadeBus.open(name);
+        dead.set(name, bus.die());
+        bus.internals.close();
+        chmodSync(`/dev/shm/${name}`, mode);
+      }
+      new OthersCleanup(internals).finish();
+      for (const [name, mode] of Object.entries(modes)) {
+        const bus = `/dev/shm/${name}/loops/${dead.get(name)}`;
+        if (mode === 0o755) assertEquals(existsSync(bus), false);
+        else assertEquals([existsSync(bus), statSync(`/dev/shm/${name}`).mode & 0o7777], [true, mode]);
+      }
+    } finally {
+      internals.close();
+      await clear(Object.keys(modes), []);
+    }
+  });
+
   it("continues after one that cannot be cleaned", async () => {
     const names = [fresh(), fresh()];
     const posix = await loadPosix();

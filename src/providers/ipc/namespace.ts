@@ -44,6 +44,8 @@ const SMALL_FILE = 2 ** 24;
 
 /** The number of names in the directory of all namespaces that are looked at without a pause. */
 const SKIPPED = 256;
+/** The mode bits of which a namespace has at least one if others may write in it. */
+const SHARED = SETGID | 0o022;
 
 /** A namespace, opened by one half of a bus. */
 export class Namespace {
@@ -113,7 +115,10 @@ export class Namespace {
     this.#pymq.close();
   }
 
-  /** Opens the other namespaces of this user, one after the other. Returns undefined after many names of others. */
+  /**
+   * Opens the other namespaces of this user, one after the other, without those that a group shares: a member could make each removal of a file
+   * there take any time. Returns undefined after many names of others.
+   */
   *others(): Generator<Namespace | undefined> {
     const { directory } = this.#settings;
     const listed = this.posix.list(directory, true);
@@ -122,12 +127,11 @@ export class Namespace {
       const path = `${directory}/${name}`;
       const stat = this.posix.stat(path);
       if (path === this.directories.root || typeof stat === "number") continue;
-      if (!stat.directory || stat.uid !== this.posix.user) continue;
+      if (!stat.directory || stat.uid !== this.posix.user || (stat.mode & SHARED) !== 0) continue;
       if (typeof this.posix.stat(`${path}/${BUSES}`) === "number") continue;
-      const group = (stat.mode & SETGID) === 0 ? undefined : stat.gid;
       let other: Namespace;
       try {
-        other = new Namespace(this.posix, { ...this.#settings, group }, name, () => {}, SMALL_FILE);
+        other = new Namespace(this.posix, { ...this.#settings, group: undefined }, name, () => {}, SMALL_FILE);
       } catch (error) {
         if (error instanceof BusError) continue; // it is another user's meanwhile, or cannot be opened now
         throw error;
