@@ -20,6 +20,15 @@ describe("the name of a connection", () => {
     ]);
   });
 
+  it("is cut if another client has written a long one, and ignored if it is longer than any that a bus writes", () => {
+    const long = (length: number) => [...readClients(client(`tsmq:01234567:1:2:h:${"p".repeat(length)}`)).values()];
+    assertEquals(long(576).map(({ process }) => process), ["p".repeat(64)]);
+    assertEquals(long(577), []);
+    const widest = "\uffff".repeat(64);
+    const [found] = readClients(client(writeClientName(INBOX, { process: widest }))).values();
+    assertEquals(found!.process, widest);
+  });
+
   it("of other clients is ignored, and a broken part is absent", () => {
     const others = ["", "worker", "tsmq:xyz:1:2:h:p", "tsmq:01234567:1:2:h", `tsmq:01234567:${"9".repeat(40)}:2:h:p`];
     assertEquals([...readClients(others.map(client).join("\n"))], []);

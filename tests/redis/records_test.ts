@@ -2,6 +2,10 @@
 import { assert, assertEquals } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Bus } from "../../mod.ts";
+import { Connection } from "../../src/providers/redis/connection.ts";
+import { LosslessTaker } from "../../src/providers/redis/lossless_take.ts";
+import { Names } from "../../src/providers/redis/names.ts";
+import { parseOptions } from "../../src/providers/redis/options.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
 import { Peer } from "../support/peer.ts";
 import { RedisServer } from "../support/redis_server.ts";
@@ -173,11 +177,12 @@ describe("Redis: what a take leaves on the server", () => {
         };
         const waits = bus.queue("q").get().catch((error) => error.code);
         await until("it has found the queue empty", () => answered);
-        await frozen.run("lpush", list, "1");
+        const pushed = frozen.run("lpush", list, "1"); // its reply may come after the wake-up
         await until("it is woken", () => woken);
         const report = await bus.close({ timeout });
         assertEquals([await waits, report.uncertain], ["closed", 1]);
         frozen.thaw();
+        await pushed;
         await until("it is back", async () => Number(await frozen.run("llen", list)) === 1);
       } finally {
         frozen.thaw();
@@ -185,6 +190,44 @@ describe("Redis: what a take leaves on the server", () => {
       }
     });
   }
+
+  describe("that another client has forged", () => {
+    const LEASE = 30_000;
+    /** A take of this list of members and sizes, whose first reply was lost, and the errors that it reports. */
+    const forged = async (prepare: string) => {
+      const { port } = server;
+      const client = new Connection(parseOptions({ port }), 5_000);
+      await client.open(5_000);
+      const keys = new Names(crypto.randomUUID()).queue("q");
+      let faults = 0;
+      const taker = new LosslessTaker(client, keys, "a.0", "q", LEASE, 2_000_000, () => faults++);
+      const { signal } = new AbortController();
+      await taker.take(1_000, signal, 5_000);
+      const script = `${prepare} redis.call('SET', KEYS[1], cmsgpack.pack({'a.0.1', members, sizes}), 'PX', 60000)`;
+      await server.run("eval", script, "3", `${keys.records}a.0`, keys.items, keys.due);
+      const { deliveries } = await taker.take(1_000, signal, 0);
+      await client.close();
+      return { deliveries, faults };
+    };
+
+    it("replies with few sizes of items that were put aside", async () => {
+      const { faults } = await forged("local members, sizes = {}, {} for i = 1, 100000 do sizes[i] = 1 end");
+      assertEquals(faults, 1_000);
+    });
+
+    it("replies with each stored body once, and with 16 MiB", async () => {
+      const lease = `redis.call('ZADD', KEYS[3], ${Date.now() + LEASE}, members[i])`;
+      const copies = `redis.call('HSET', KEYS[2], '1.1.x', string.rep('a', 1000000)) local members, sizes = {}, {}
+        for i = 1, 100 do members[i] = '1.1.x:' .. i ${lease} end`;
+      assertEquals((await forged(copies)).deliveries.length, 1);
+      const many = `local members, sizes = {}, {} for i = 1, 100 do members[i] = '1.' .. i .. '.x:1' ${lease}
+        redis.call('HSET', KEYS[2], '1.' .. i .. '.x', string.rep('a', 1000000)) end`;
+      assertEquals((await forged(many)).deliveries.length, 17);
+      const large =
+        `redis.call('HSET', KEYS[2], '1.1.x', string.rep('a', 3000000)) local members, sizes, i = {'1.1.x:1'}, {}, 1 ${lease}`;
+      assertEquals((await forged(large)).deliveries.length, 0);
+    });
+  });
 
   it("is put back once, though the next get runs at the same time", async () => {
     await using bus = await open({ port: server.port });

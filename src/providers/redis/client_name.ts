@@ -11,8 +11,8 @@ const ID_LENGTH = 8;
 /** The largest number of characters of the name of a host or a program. */
 const PART_LENGTH = 64;
 
-/** Matches the name of a connection. */
-const NAME = /^tsmq:([0-9a-f]{8}):(\d{1,10})?:(\d{1,15})?:([^:]*):([^:]*)$/;
+/** Matches the name of a connection. A character of a part is written as nine at most. */
+const NAME = /^tsmq:([0-9a-f]{8}):(\d{1,10})?:(\d{1,15})?:([^:]{0,576}):([^:]{0,576})$/;
 
 /** Returns the id of the bus that has this inbox. */
 export function busId(inbox: string): string {
@@ -49,7 +49,7 @@ function encode(text = ""): string {
 
 function decode(text = ""): string | undefined {
   try {
-    return text === "" ? undefined : decodeURIComponent(text);
+    return text === "" ? undefined : decodeURIComponent(text).slice(0, PART_LENGTH);
   } catch {
     return undefined;
   }

@@ -56,14 +56,16 @@ export const LONGEST: number = 256 * 1024 * 1024;
 
 /**
  * A function that returns the record of the take with this number: the number, the list of the items that it has taken, and the sizes of
- * the items that it has put aside. Another client may have written anything else there, and then there is no record.
+ * the items that it has put aside, of which a take has far fewer than 1,000. Another client may have written anything else there, and then there
+ * is no record.
  */
 export const RECORDED: string = `
 local function recorded(record, number)
   local read, kept = pcall(cmsgpack.unpack, redis.pcall('GET', record))
   if not read or type(kept) ~= 'table' or kept[1] ~= number or type(kept[2]) ~= 'table' then return nil end
   local sizes = {}
-  for _, size in ipairs(type(kept[3]) == 'table' and kept[3] or {}) do
+  for i, size in ipairs(type(kept[3]) == 'table' and kept[3] or {}) do
+    if i > 1000 then break end
     if type(size) == 'number' then sizes[#sizes + 1] = size end
   end
   return {kept[1], kept[2], #sizes > 0 and sizes or nil}

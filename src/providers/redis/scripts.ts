@@ -77,10 +77,14 @@ if mode ~= '' then
       end
       return out
     end
+    local size, seen = 0, {}
     for _, member in ipairs(taken) do
+      if size >= ${ENOUGH} then break end
       local stem, starts = string.match(tostring(member), '^(.*):(%d+)$')
-      local body = stem and redis.call('HGET', items, stem)
-      if body and redis.call('ZREM', due, member) == 1 then
+      local body = stem and not seen[stem] and redis.call('HGET', items, stem)
+      if body and #body <= longest and redis.call('ZREM', due, member) == 1 then
+        seen[stem] = true
+        size = size + #body
         redis.call('ZADD', due, now + lease, member)
         add(member, starts, body)
       end
