@@ -134,8 +134,7 @@ export function markOf(kind: Kind | undefined, within: string | undefined, keys?
 
 /**
  * Composes the JSON of the marks of values with these texts. A mark that all values have is written once; without `share`, only if it adds no
- * undefined fields. `marks` has holes for values without a mark. `keys` are the
- * keys of an object; a list has no keys.
+ * undefined fields. `marks` has holes for values without a mark. `keys` are the keys of an object; a list has no keys.
  */
 export function marksOfAll(
   marks: readonly string[],
