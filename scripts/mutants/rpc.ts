@@ -13,24 +13,30 @@ export const CALLS: readonly Mutant[] = [
   {
     subject: "a call runs twice",
     file: "src/rpc/server.ts",
-    text:
-      "if (answer !== false) return void this.#replies.track(this.#undelivered.post(withoutArguments(request), answer));",
+    text: "if (answer !== false) return void this.#replies.track(this.#answers.repeat(request, answer));",
     fault: "",
     tests: "tests/bus/server_test.ts",
   },
   {
     subject: "an answer is sent to a caller that has given up",
-    file: "src/rpc/server.ts",
-    text: "if (work.cancelled) return void",
-    fault: "if (false) return void",
+    file: "src/rpc/answers.ts",
+    text: "if (cancelled) {",
+    fault: "if (false) {",
     tests: "tests/bus/server_test.ts",
   },
   {
     subject: "an answer is sent twice",
-    file: "src/rpc/server.ts",
+    file: "src/rpc/answers.ts",
     text: "    const text = writeAnswer(answer);\n",
     fault: "    const text = writeAnswer(answer);\n    await this.#undelivered.post(request, text);\n",
     tests: "tests/bus/server_test.ts",
+  },
+  {
+    subject: "results are written though too much is held for their callers",
+    file: "src/rpc/answers.ts",
+    text: "this.#undelivered.accepts(request) ? write()",
+    fault: "true ? write()",
+    tests: "tests/bus/held_test.ts",
   },
   {
     subject: "a call ends later than its timeout",

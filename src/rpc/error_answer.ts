@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { RemoteInvocationError } from "../errors.ts";
+import { BusError, RemoteInvocationError } from "../errors.ts";
 import type { ExposedError, ExposeErrors } from "../hooks.ts";
 import { complain } from "../internal/complain.ts";
 import { isA, nameOf, stackOf, textOf } from "../internal/thrown.ts";
@@ -30,6 +30,13 @@ export function errorAnswer(fn: string, error: unknown, expose: ExposeErrors, re
 /** Creates the answer of a function that the closing of its server has ended, so that its outcome is not known. */
 export function forgottenAnswer(fn: string): Answer<string> {
   return refusal(fn, { ...UNADDRESSED, refused: "forgotten" });
+}
+
+/** Creates the answer of a function that has run, while too much is held for callers. */
+export function unheldAnswer(fn: string, expose: ExposeErrors): Answer<string> {
+  const what = "make fewer calls at once, or serve a stream";
+  const text = `Cannot answer a call of "${fn}": too many large answers wait for their callers; ${what}`;
+  return errorAnswer(fn, new BusError("busy", text), expose);
 }
 
 /** Returns the error of the caller for an answer that is an error. */

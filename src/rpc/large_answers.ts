@@ -5,11 +5,10 @@
  * @module
  */
 import type { Core } from "../core.ts";
-import { BusError } from "../errors.ts";
 import { TextMap } from "../internal/text_map.ts";
 import { STREAM_CHECK } from "../internal/time.ts";
 import type { ServedCall } from "./current_call.ts";
-import { errorAnswer } from "./error_answer.ts";
+import { unheldAnswer } from "./error_answer.ts";
 import { MAX_SILENT } from "./open_streams.ts";
 import { RECOVERY } from "./pending_calls.ts";
 import { LARGE, SHARES, sizeOf, type Sizes } from "./sizes.ts";
@@ -68,26 +67,28 @@ export class LargeAnswers {
   }
 
   /**
-   * Waits until a large answer may be sent. Resolves with the answer, or with undefined if the caller does not need it any more, or
-   * everything has ended. If too much is held for callers, an answer that would have to wait is replaced by an error, and another one is to
-   * be sent once, without a confirmation.
+   * Counts a large answer, and returns it if it may be sent, otherwise a promise that resolves when it may. The result is undefined if the
+   * caller does not need the answer any more, or everything has ended. If too much is held for callers, an answer that would have to wait is
+   * replaced by an error, and another one is to be sent once, without a confirmation.
    */
-  async admit(work: ServedCall, answer: Answer<string>): Promise<Answer<string> | undefined> {
+  admit(work: ServedCall, answer: Answer<string>): Answer<string> | undefined | Promise<Answer<string> | undefined> {
     const { id, inbox } = work.request.call!;
     if (this.#ended || this.#byCall.has(id)) return undefined; // two answers of one id would count, and only one would end
     const { fn, result: json, mark, call = UNADDRESSED } = answer;
     const waits = (this.#callers.get(inbox)?.sentSize ?? 0) >= WINDOW;
-    if (!this.#held.accepts(inbox, SHARES.large)) return waits ? this.#refusal(fn) : answer;
+    if (!this.#held.accepts(inbox, SHARES.large)) return waits ? unheldAnswer(fn, this.#core.exposeErrors) : answer;
     const size = sizeOf({ json, mark }) + JSON.stringify(call).length; // with the stack of an error
     const caller = this.#callers.get(inbox) ?? this.#add(inbox);
     this.#byCall.set(id, caller);
     this.#held.add(inbox, size);
+    const confirmed = { ...answer, call: { ...call, confirm: true } };
     if (waits) {
       const { promise, resolve } = Promise.withResolvers<boolean>();
       caller.waiting.set(id, { work, size, resolve });
-      if (!await promise) return undefined;
-    } else this.#send(caller, id, work, size);
-    return { ...answer, call: { ...call, confirm: true } };
+      return promise.then((send) => send ? confirmed : undefined);
+    }
+    this.#send(caller, id, work, size);
+    return confirmed;
   }
 
   /** Keeps the text of an answer that is being sent, until it is `sent` and confirmed. Returns false if the answer was not admitted. */
@@ -134,12 +135,6 @@ export class LargeAnswers {
     this.#callers.set(inbox, caller);
     this.#timer ??= setInterval(() => this.#check(), STREAM_CHECK.every);
     return caller;
-  }
-
-  #refusal(fn: string): Answer<string> {
-    const what = "make fewer calls at once, or serve a stream";
-    const text = `Cannot answer a call of "${fn}": too many large answers wait for their callers; ${what}`;
-    return errorAnswer(fn, new BusError("busy", text), this.#core.exposeErrors);
   }
 
   #send(caller: Caller, id: string, work: ServedCall, size: number): void {

@@ -14,18 +14,17 @@ import { PendingWork } from "../internal/pending_work.ts";
 import { TextMap } from "../internal/text_map.ts";
 import type { Work } from "../internal/work.ts";
 import { ACTIVITY, answerActivity } from "./activity_answers.ts";
+import { Answers, type Sending } from "./answers.ts";
 import { allowed, deniedAnswer } from "./authorization.ts";
 import { lateRequest } from "./clocks.ts";
-import { ServedCall, withoutArguments } from "./current_call.ts";
-import { argumentsOf, errorAnswer, forgottenAnswer } from "./error_answer.ts";
+import { ServedCall } from "./current_call.ts";
+import { argumentsOf, forgottenAnswer } from "./error_answer.ts";
 import { asStream, type Exposure } from "./exposure.ts";
-import { LargeAnswers } from "./large_answers.ts";
 import { Load } from "./load.ts";
 import { SeenRequests } from "./seen_requests.ts";
 import { ServedCalls } from "./served_calls.ts";
 import { ServedStreams } from "./served_stream.ts";
 import { MAX_HELD, Sizes } from "./sizes.ts";
-import { Undelivered } from "./undelivered.ts";
 import { type Answer, readRequest, type Refusal, refusal, type Request, voidAnswer, writeAnswer } from "./wire.ts";
 
 /** Milliseconds that a call must have waited for its turn before the server checks whether its caller still exists. */
@@ -59,8 +58,7 @@ export class Server {
   #running = new TextMap<ServedCall>();
   #served = new ServedCalls();
   #seen = new SeenRequests();
-  #undelivered: Undelivered;
-  #large: LargeAnswers;
+  #answers: Answers;
   /** The replies that are being sent: refusals, and answers that are retried after their call has ended. */
   #replies = new PendingWork();
   #abandoned = new AbortController();
@@ -69,9 +67,8 @@ export class Server {
   constructor(core: Core, callerOf: (id: string) => Work | undefined, held: Sizes = new Sizes(...MAX_HELD)) {
     this.#core = core;
     this.#callerOf = callerOf;
-    this.#undelivered = new Undelivered(core, held);
     this.streams = new ServedStreams(core, held);
-    this.#large = new LargeAnswers(core, held);
+    this.#answers = new Answers(core, held, this.#running, this.#served);
   }
 
   /** The served functions. */
@@ -122,7 +119,7 @@ export class Server {
 
   /** Stops serving all names, and refuses all further requests. */
   async stop(): Promise<void> {
-    this.#undelivered.stop();
+    this.#answers.stop();
     await Promise.allSettled([...this.#exposed.keys()].map((name) => this.unexpose(name)));
   }
 
@@ -131,7 +128,7 @@ export class Server {
     this.#abandoned.abort();
     for (const { request } of this.#running.values()) this.#reply(request, "forgotten");
     this.#replies.track(this.streams.abandon());
-    this.#large.end();
+    this.#answers.end();
   }
 
   /** Resolves when all refusals have been sent. A caller that does not receive its refusal must treat the call as lost. */
@@ -142,7 +139,7 @@ export class Server {
   /** Cancels a call or a stream: its signal aborts, and nothing more is sent, because its caller does not wait any more. */
   cancel(id: string): void {
     this.#running.get(id)?.cancel();
-    this.#large.confirm(id);
+    this.#answers.confirm(id);
     this.streams.cancel(id);
   }
 
@@ -173,12 +170,12 @@ export class Server {
     if (call) {
       if (call.joins) this.#core.joins(call.inbox);
       if (this.#running.has(call.id) || this.#validating.has(call.id)) return this.#reply(request, "running");
-      const answer = this.#large.text(call.id) ?? this.#served.answer(call.id, call.age ?? 0);
+      const answer = this.#answers.text(call.id, call.age);
       const late = lateRequest(fn, call.deadline, signed);
       if (answer === undefined || (answer !== false && late)) return this.#reply(request, "forgotten");
       if (answer !== false && signed && !this.#seen.asksAgain(call, signed)) return; // anybody may have sent a copy of a request
       // if this fails, the caller sends its request again
-      if (answer !== false) return void this.#replies.track(this.#undelivered.post(withoutArguments(request), answer));
+      if (answer !== false) return void this.#replies.track(this.#answers.repeat(request, answer));
       if (late) {
         this.#core.report(late, fn, true);
         return this.#refuse(request, "late");
@@ -197,8 +194,7 @@ export class Server {
     }
     this.load.add(bytes);
     const work = new ServedCall(this.#core, request, this.#abandoned.signal, call && this.#callerOf(call.id));
-    const error = unreadable && errorAnswer(fn, unreadable, this.#core.exposeErrors, true);
-    void work.run(() => this.#serve(work, exposed, bytes, error));
+    void work.run(() => this.#serve(work, exposed, bytes, unreadable));
   }
 
   /** Offers to serve a call whose caller found no registered server, and registers again. The caller then posts the call to one server. */
@@ -220,37 +216,32 @@ export class Server {
     if (!request.call) return; // PyMQ has no refusals: the deadline of its caller ends the call
     const { id, attempt } = request.call;
     const call = { id, server: this.#core.link.inbox, joins: true, refused, attempt } as const;
-    this.#replies.track(this.#answer(withoutArguments(request), refusal(request.fn, call)));
+    this.#replies.track(this.#answers.refuse(request, refusal(request.fn, call)));
   }
 
-  /** Runs a call and sends its answer. The answer of a call that could not be read is its `error`. */
-  async #serve(work: ServedCall, exposed: Exposed, bytes: number, error?: Answer<string>): Promise<void> {
+  /** Runs a call and sends its answer, which is an error if the arguments are `unreadable`. */
+  async #serve(work: ServedCall, exposed: Exposed, bytes: number, unreadable?: ValidationError): Promise<void> {
     const { call } = work.request;
     if (call) this.#running.set(call.id, work);
-    const answer = await this.#outcome(work, exposed, error);
-    // an answer that its caller does not take must not keep others from being served, and must not keep the arguments
-    this.load.remove(bytes);
-    work.forgetArguments();
-    if (!answer) return this.#passOver(work);
-    if (!call) return await this.#undelivered.answerPymq(work.request, answer);
-    if (work.streaming) return; // it was removed when the stream opened, and another call may have its id by now
-    if (work.cancelled) return void this.#running.delete(call.id);
-    await this.#deliver(work, answer);
+    const sending = await this.#outcome(work, exposed, unreadable);
+    this.load.remove(bytes); // an answer that its caller does not take must not keep others from being served
+    if (!sending) return this.#passOver(work);
+    await sending.done;
   }
 
   /** Runs the function if the call is allowed. Resolves like {@linkcode #limited}. */
-  #outcome(work: ServedCall, exposed: Exposed, error?: Answer<string>): Promise<Answer<string> | undefined> {
-    if (this.#core.authorize || exposed.exposure.authorize) return this.#authorized(work, exposed, error);
-    return error ? Promise.resolve(error) : this.#limited(work, exposed);
+  #outcome(work: ServedCall, exposed: Exposed, unreadable?: ValidationError): Promise<Sending | undefined> {
+    if (this.#core.authorize || exposed.exposure.authorize) return this.#authorized(work, exposed, unreadable);
+    return unreadable ? Promise.resolve(this.#answers.fail(work, unreadable, true)) : this.#limited(work, exposed);
   }
 
-  async #authorized(work: ServedCall, exposed: Exposed, error?: Answer<string>): Promise<Answer<string> | undefined> {
+  async #authorized(work: ServedCall, exposed: Exposed, unreadable?: ValidationError): Promise<Sending | undefined> {
     const { fn, call, key } = work.request;
     const hooks = [this.#core.authorize, exposed.exposure.authorize];
     const asked = { fn, headers: userHeaders(call?.headers), ...key !== undefined && { key } };
-    if (!await allowed(hooks, asked, this.#core.report)) return deniedAnswer(fn);
+    if (!await allowed(hooks, asked, this.#core.report)) return this.#answers.send(work, () => deniedAnswer(fn));
     if (!this.#serves(work, exposed)) return undefined;
-    return error ?? await this.#limited(work, exposed);
+    return unreadable ? this.#answers.fail(work, unreadable, true) : await this.#limited(work, exposed);
   }
 
   /** Returns whether a call that has waited still runs: its function is served, and its caller has not cancelled it. */
@@ -259,11 +250,11 @@ export class Server {
   }
 
   /** Runs the function within its limit. Resolves with undefined if the caller does not wait any more or the function is no longer served. */
-  #limited(work: ServedCall, exposed: Exposed): Promise<Answer<string> | undefined> {
+  #limited(work: ServedCall, exposed: Exposed): Promise<Sending | undefined> {
     return exposed.semaphore ? this.#inTurn(work, exposed, exposed.semaphore) : this.#invoke(work, exposed.exposure);
   }
 
-  async #inTurn(work: ServedCall, exposed: Exposed, semaphore: Semaphore): Promise<Answer<string> | undefined> {
+  async #inTurn(work: ServedCall, exposed: Exposed, semaphore: Semaphore): Promise<Sending | undefined> {
     const since = performance.now();
     await semaphore.acquire();
     try {
@@ -288,15 +279,15 @@ export class Server {
     if (!cancelled) this.#refuse(request, "gone");
   }
 
-  async #invoke(work: ServedCall, { fn: serve, procedure }: Exposure): Promise<Answer<string>> {
+  async #invoke(work: ServedCall, { fn: serve, procedure }: Exposure): Promise<Sending> {
     const { fn, args, kwargs, call } = work.request;
-    const open = (answer: Answer<string>) => void this.#replies.track(this.#deliver(work, answer));
-    const { codec, telemetry, exposeErrors, report } = this.#core;
+    const open = (answer: Answer<string>) => void this.#replies.track(this.#answers.deliver(work, answer));
+    const { codec, telemetry, report } = this.#core;
     let started = false;
     try {
       const named = Object.keys(kwargs);
       if (named.length > 0) throw new TypeError(`Cannot call "${fn}" with keyword arguments: ${named.join(", ")}`);
-      const run = async (): Promise<Answer<string>> => {
+      const run = async (): Promise<Sending> => {
         const checked = procedure?.args ? await validate(procedure.args, args, argumentsOf(fn), "arguments") : args;
         started = true;
         const result: unknown = await serve(...checked as never[]);
@@ -304,46 +295,25 @@ export class Server {
           throw new RpcError("invalid", `Cannot answer a call of "${fn}": its result is a served object`);
         }
         const stream = asStream(result);
-        if (stream) return await this.streams.serve(work, stream, procedure?.yields, open);
+        if (stream) {
+          const answer = await this.streams.serve(work, stream, procedure?.yields, open);
+          return this.#answers.send(work, () => answer);
+        }
         if (procedure?.yields) throw new RpcError("invalid", `Cannot serve "${fn}": its result is not a stream`);
         if (procedure?.returns) await validate(procedure.returns, result, `the result of "${fn}"`, "result");
         const resultType = codec.pythonType(result);
-        if (call && result === undefined) return voidAnswer(fn, resultType);
-        const { json, mark } = codec.write(result); // if this throws, the result is invalid
-        return { fn, resultType, isError: false, result: json, mark };
+        if (call && result === undefined) return this.#answers.send(work, () => voidAnswer(fn, resultType));
+        return this.#answers.write(work, () => {
+          const { json, mark } = codec.write(result); // if this throws, the result is invalid
+          return { fn, resultType, isError: false, result: json, mark };
+        });
       };
       return await telemetry.observe("serve", fn, run, call?.headers?.traceparent);
     } catch (error) {
       // arguments that the schema rejects are the caller's fault, and an aborted function ends as its caller wants
       if (started && !work.isAbort(error)) report(error, fn, false, { verb: "expose", next: "answer" });
-      if (work.streaming) return voidAnswer(fn, ""); // a stream has sent its error
-      return call && work.wasClosed(error) ? forgottenAnswer(fn) : errorAnswer(fn, error, exposeErrors, !started);
+      if (call && work.wasClosed(error)) return this.#answers.send(work, () => forgottenAnswer(fn));
+      return this.#answers.fail(work, error, !started);
     }
-  }
-
-  /** Sends the answer of a call. If it opens a stream, the call continues, and a repeated request receives the answer again. */
-  async #deliver(work: ServedCall, answer: Answer<string>): Promise<void> {
-    const { request, server } = work;
-    const { id } = request.call!;
-    const sent = this.#large.includes(work, answer) ? await this.#large.admit(work, answer) : answer;
-    this.#running.delete(id);
-    if (!sent) return;
-    await this.#answer(request, { ...sent, call: { ...sent.call, id, server, joins: true } })
-      .catch((error) => this.#core.report(error, request.fn));
-  }
-
-  /** Sends an answer. If the transport refuses it, the caller receives the refusal as an error. */
-  async #answer(request: Request, answer: Answer<string>, refusedBefore = false): Promise<void> {
-    const { fn } = request;
-    const text = writeAnswer(answer);
-    const { id, server, refused } = answer.call!;
-    const large = !refused && this.#large.keep(id, text);
-    if (!refused && !large) this.#served.keep(id, text);
-    const error = await this.#undelivered.send(request, text, refused !== undefined, large);
-    if (large) this.#large.sent(id, error !== undefined);
-    if (error === undefined) return;
-    this.#core.report(error, fn);
-    if (refusedBefore || refused) return; // the error of a function may be too large too
-    await this.#answer(request, { ...errorAnswer(fn, error, this.#core.exposeErrors), call: { id, server } }, true);
   }
 }

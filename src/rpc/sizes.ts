@@ -38,6 +38,7 @@ export class Sizes {
    * text that is added then may be larger than the limits.
    */
   accepts(caller: string, share = 1): boolean {
+    if (this.#total <= Math.min(this.#max, this.#maxTotal) * share) return true; // no caller has more than all
     return (this.#sizes.get(caller) ?? 0) <= this.#max * share && this.#total <= this.#maxTotal * share;
   }
 

@@ -43,6 +43,11 @@ export class Undelivered {
     this.#stopped = true;
   }
 
+  /** Returns whether the answer of a request may be written. */
+  accepts({ call }: Request): boolean {
+    return this.#held.accepts(call?.inbox ?? PYMQ);
+  }
+
   /** Posts an answer once. */
   async post(request: Request, text: string): Promise<void> {
     if (!this.#begin(request, text.length)) return;

@@ -4,6 +4,7 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { beforeAll, describe, it } from "@std/testing/bdd";
+import type { Core } from "../../src/core.ts";
 import { BusError } from "../../src/errors.ts";
 import { STREAM_CHECK } from "../../src/internal/time.ts";
 import { Work } from "../../src/internal/work.ts";
@@ -30,13 +31,28 @@ class Account extends Sizes {
 /** A server of results, values and errors of a million characters, and the messages that it has posted: `post` posts each of them. */
 async function serve(post: (text: string) => boolean | Promise<boolean> = () => true) {
   const posted: string[] = [];
-  const core = serverCore(async (_inbox, text) => {
+  const put = async (text: string) => {
     posted.push(text);
     return await post(text);
-  });
+  };
+  const sender = { replies: { put: (_queue: string, text: string) => put(text) } };
+  const core = { ...serverCore((_inbox, text) => put(text)), sender } as unknown as Core;
   const held = new Account(20 * MI, 40 * MI);
   const server = new Server(core, () => undefined, held);
   const large = () => "x".repeat(MI);
+  const written: object[] = [];
+  const lists = () => {
+    const result = {
+      get text() {
+        if (!written.includes(result)) written.push(result);
+        return large();
+      },
+    };
+    return result;
+  };
+  const throws = () => {
+    throw new Error(large());
+  };
   const values = async function* () {
     yield large();
   };
@@ -44,20 +60,21 @@ async function serve(post: (text: string) => boolean | Promise<boolean> = () => 
     yield "short";
     throw new Error(large());
   };
-  for (const [name, fn] of Object.entries({ large, values, failing, nothing: () => {} })) {
+  for (const [name, fn] of Object.entries({ large, lists, throws, values, failing, nothing: () => {} })) {
     for (const exposure of exposures(name, fn, {}, [])) await server.expose(exposure);
   }
   let count = 0;
   /** Requests a call, whose caller confirms large answers, or a stream. Returns its id. */
-  const request = (fn: string, inbox: string, timeout = 60_000, id = `call ${count++}`) => {
-    const call = { id, inbox, deadline: Date.now() + timeout, attempt: 1, confirms: true };
-    server.handleRequest([fn, "", [], {}, fn === "large" || fn === "nothing" ? call : { ...call, stream: true }], 100);
+  const request = (fn: string, inbox: string, timeout = 60_000, id = `call ${count++}`, part = {}) => {
+    const stream = fn === "values" || fn === "failing" || undefined;
+    const call = { id, inbox, deadline: Date.now() + timeout, attempt: 1, confirms: true, stream, ...part };
+    server.handleRequest([fn, "", [], {}, call], 100);
     return id;
   };
   const requests = (fn: string, count: number, inbox: (i: number) => string, timeout?: number) =>
     Array.from({ length: count }, (_, i) => request(fn, inbox(i), timeout));
   const settled = () => until("nothing is held", () => held.total === 0);
-  return { server, held, posted, request, requests, settled };
+  return { server, held, posted, written, request, requests, settled };
 }
 
 describe("what a server holds for its callers", () => {
@@ -81,6 +98,44 @@ describe("what a server holds for its callers", () => {
     for (const id of [...large, ...streams]) server.cancel(id);
     await settled();
     assert(held.most > 40 * MI && held.most < 42 * MI, `${held.most} characters were held`);
+  });
+
+  for (const confirms of [true, undefined]) {
+    const who = confirms ? "confirm them" : "do not confirm them";
+    it(`contains results of calls that end in one turn before the next one is written, whose callers ${who}`, async () => {
+      const { promise, resolve } = Promise.withResolvers<boolean>();
+      const { server, held, posted, written, request, settled } = await serve(() => promise); // the transport is behind
+      const ids = Array.from({ length: 100 }, (_, i) => {
+        return request("lists", `caller ${i}`, undefined, undefined, { confirms });
+      });
+      await until("the first are sent", () => posted.length >= 40);
+      await pause(0);
+      assert(held.most > 40 * MI && held.most < 42 * MI, `${held.most} characters were held`);
+      assertEquals([written.length, posted.length], [40, 40]);
+      resolve(true);
+      for (const id of ids.slice(0, 40)) server.cancel(id);
+      await settled();
+      request("lists", "caller 99", undefined, ids.at(-1)); // it has run, and its answer says what to do
+      await until("it is answered", () => posted.length === 41);
+      assert(posted.at(-1)!.includes("make fewer calls at once, or serve a stream"), posted.at(-1)!.slice(0, 200));
+      assertEquals(written.length, 40);
+      await settled();
+    });
+  }
+
+  it("contains results for PyMQ, and errors, of calls that end in one turn before the next one is written", async () => {
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const { server, held, posted, written, requests, settled } = await serve(() => promise);
+    for (let i = 0; i < 40; i++) server.handleRequest(["lists", `__rpc_${crypto.randomUUID()}`], 100);
+    await pause(0);
+    assertEquals([written.length, posted.length], [20, 20]);
+    requests("throws", 100, (i) => `caller ${i}`);
+    await pause(0);
+    assertEquals(posted.length, 40);
+    assert(held.most > 40 * MI && held.most < 42 * MI, `${held.most} characters were held`);
+    resolve(true);
+    server.abandon();
+    await settled();
   });
 
   it("contains the errors of streams, which are replaced when the limit is reached", async () => {

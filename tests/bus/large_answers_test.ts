@@ -46,7 +46,7 @@ function open() {
       call: { id, server: "" },
     };
     assert(answers.includes(work, answer));
-    void answers.admit(work, answer).then((sent) => {
+    void Promise.resolve(answers.admit(work, answer)).then((sent) => {
       if (sent?.isError) refused.push(JSON.parse(sent.result));
       else if (sent) (sent.call?.confirm ? admitted : unconfirmed).push(id);
       if (sent && !sent.isError && answers.keep(id, `answer ${id}`)) answers.sent(id, false);
