@@ -64,6 +64,39 @@ describe("a function with more servers than a call asks for", () => {
     await close();
   });
 
+  it("is looked up in a short time, and without registrations that have expired or would last too long", async () => {
+    const namespace = fresh();
+    const { sender, close } = await open({ port: server.port }, { namespace });
+    const forge = "for i = 1, ARGV[1] do redis.call('zadd', KEYS[1], ARGV[2], ARGV[3] .. i) end";
+    const add = (topic: string, count: number, kind: string, score: number) =>
+      server.run("eval", forge, "1", `__tsmq:servers:__eventbus:${namespace}:${topic}`, `${count}`, `${score}`, kind);
+    /** Returns the microseconds for which the server runs 50 lookups. */
+    const lookUp = async (topic: string) => {
+      await server.run("config", "resetstat");
+      const found = new Set<string>();
+      for (let i = 0; i < 50; i++) {
+        for (const { inbox } of await sender.servers(topic, { max: 64 })) found.add(inbox);
+      }
+      assert([...found].every((inbox) => inbox.startsWith("live")), [...found].join());
+      const time = /cmdstat_evalsha:calls=\d+,usec=(\d+)/.exec(String(await server.run("info", "commandstats")))![1];
+      return { count: found.size, time: Number(time) };
+    };
+    for (const topic of ["few", "many"]) {
+      await add(topic, 100, "expired", Date.now() - 1);
+      await add(topic, 100, "forged", Date.now() + 3_600_000);
+    }
+    assertEquals((await lookUp("few")).count, 0);
+    const live = () => Date.now() + 29_000; // the longest time that counts, because a busy machine needs some of it
+    await add("many", 200_000, "live", live());
+    const many = await lookUp("many");
+    await add("few", 60, "live", live());
+    const few = await lookUp("few");
+    assertEquals(few.count, 60);
+    assert(many.count > 1_000, `${many.count} were found`);
+    assert(many.time < 10 * few.time, `${many.time} µs of many, ${few.time} µs of few`);
+    await close();
+  });
+
   it("rejects a multi-call before anything is sent", async () => {
     const namespace = fresh();
     await register(namespace, 10_001);

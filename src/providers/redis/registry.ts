@@ -37,16 +37,18 @@ return 1
 /**
  * Replies with the registered inboxes, without those that would last longer than ARGV[3]. If there are more than ARGV[1], it replies with
  * that number of consecutive ones, from a position that ARGV[2] (0 to 1) chooses. They are in the order of their renewals, so each inbox
- * is returned from time to time. An empty text stands for a member of more than ARGV[4] bytes, which is no inbox.
+ * is returned from time to time. An empty text stands for a member of more than ARGV[4] bytes, which is no inbox. It reads them by their rank,
+ * because Redis goes through all members before an offset into a range of scores: others may register a million.
  */
 const SERVERS: Script = script(
   "look up the servers of",
   `
 ${NOW}
-local live, last, max = '(' .. now, now + ARGV[3], tonumber(ARGV[1])
-local surplus = redis.call('ZCOUNT', KEYS[1], live, last) - max
-local first = surplus > 0 and math.floor(ARGV[2] * (surplus + 1)) or 0
-local inboxes = redis.call('ZRANGEBYSCORE', KEYS[1], live, last, 'LIMIT', first, max)
+local live = redis.call('ZCOUNT', KEYS[1], '(' .. now, now + ARGV[3])
+if live == 0 then return {} end
+local number = math.min(live, tonumber(ARGV[1]))
+local first = redis.call('ZCOUNT', KEYS[1], '-inf', now) + math.floor(ARGV[2] * (live - number + 1))
+local inboxes = redis.call('ZRANGE', KEYS[1], first, first + number - 1)
 for i, inbox in ipairs(inboxes) do
   if #inbox > tonumber(ARGV[4]) then inboxes[i] = '' end
 end
