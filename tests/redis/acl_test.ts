@@ -63,6 +63,7 @@ describe("the ACL user of docs/redis.md", () => {
       assertEquals(functions, [{ name: "seen", servers: [buses![0]!.id] }]);
       assertEquals(await admin.queues(), [{ name: "seen", waiting: 1, leased: 0, delayed: 0 }]);
       assertEquals(await admin.topics(), [{ name: "seen", pattern: false, subscribers: 1 }]);
+      assertEquals(await admin.groups(), []);
       await bus.queue("seen").free();
     } finally {
       await admin.close();

@@ -2,7 +2,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { Redis } from "ioredis";
 import { Bus, type BusError } from "../../mod.ts";
-import { MAX_LISTED } from "../../src/provider/listing.ts";
+import type { Admin } from "../../src/provider/admin.ts";
+import { MAX_LISTED, MAX_LISTED_SIZE, MAX_SERVERS } from "../../src/provider/listing.ts";
 import { Names } from "../../src/providers/redis/names.ts";
 import { fresh, onRedis } from "../bus/grounds.ts";
 import { PATIENCE, until } from "../support/until.ts";
@@ -54,12 +55,14 @@ onRedis("a neighbour", ({ it, server, provider }) => {
     await bus.expose("add", (a: number, b: number) => a + b);
     const names = new Names(namespace);
     await neighbour(async (redis) => {
-      for (const key of [names.servers("forged"), names.queue("forged").due]) await redis.set(key, "x");
+      const keys = [names.servers("forged"), names.queue("forged").due, names.bindings];
+      for (const key of keys) await redis.set(key, "x");
     });
     const admin = await provider().admin!.open(namespace);
     try {
       assertEquals((await admin.queues())!.map(({ name }) => name).toSorted(), ["jobs", "later"]);
       assertEquals((await admin.functions())!.map(({ name }) => name), ["add"]);
+      assertEquals(await admin.groups(), []);
       assertEquals(await admin.leftovers(), []);
       for await (const _ of admin.reap());
     } finally {
@@ -68,27 +71,78 @@ onRedis("a neighbour", ({ it, server, provider }) => {
     }
   });
 
+  /** Lists with an admin, and returns the warnings about things that are left out, without the name of the namespace. */
+  async function warnings(namespace: string, list: (admin: Admin) => Promise<void>): Promise<string[]> {
+    const written: unknown[] = [];
+    const warn = console.warn;
+    const admin = await provider().admin!.open(namespace);
+    console.warn = (...args: unknown[]) => void written.push(args[1]);
+    try {
+      await list(admin);
+    } finally {
+      console.warn = warn;
+      await admin.close();
+    }
+    const end = ` in the namespace ${namespace}: the others are not listed or counted`;
+    return written.map((text) => String(text).replace("There are more than ", "").replace(end, ""));
+  }
+
   it("who creates more queues and functions than are listed: the others are left out, with a warning", async () => {
     const namespace = fresh();
     const names = new Names(namespace);
-    const written: unknown[] = [];
-    const warn = console.warn;
-    await neighbour(async (redis) => {
+    const told = await neighbour(async (redis) => {
       await send(redis, MAX_LISTED + 1, (i) => ["lpush", names.list(String(i)), "1"]);
       await send(redis, MAX_LISTED + 1, (i) => ["zadd", names.servers(String(i)), 1, "x"]);
-      const admin = await provider().admin!.open(namespace);
-      console.warn = (...args: unknown[]) => void written.push(args[1]);
-      try {
+      return await warnings(namespace, async (admin) => {
         assertEquals((await admin.queues())!.length, MAX_LISTED);
         await admin.functions();
-      } finally {
-        console.warn = warn;
-        await admin.close();
-      }
+      });
     });
-    const told = (things: string) =>
-      `There are more than ${MAX_LISTED} ${things} in the namespace ${namespace}: the others are not listed or counted`;
-    assertEquals(written, [told("queues"), told("functions")]);
+    assertEquals(told.toSorted(), [`${MAX_LISTED} functions`, `${MAX_LISTED} queues`]);
+  });
+
+  it("who creates more groups, topics and buses than are listed: the others are left out, with a warning", async () => {
+    const namespace = fresh();
+    const names = new Names(namespace);
+    const told = await neighbour(async (redis) => {
+      await send(redis, MAX_LISTED + 100, (i) => ["hset", names.bindings, `=t${i}\0t${i}@g`, ""]);
+      await send(redis, MAX_LISTED + 1, (i) => ["subscribe", names.channel(String(i))]);
+      await send(redis, MAX_LISTED + 1, (i) => ["subscribe", address(namespace, i)]);
+      return await warnings(namespace, async (admin) => {
+        for (const list of [await admin.groups(), await admin.topics(), await admin.buses(), await admin.inboxes()]) {
+          assertEquals(list!.length, MAX_LISTED);
+        }
+      });
+    });
+    assertEquals(told, ["groups", "topics", "buses"].map((things) => `${MAX_LISTED} ${things}`));
+  });
+
+  it("who creates groups with long names: their list has a limited size, and so has what the server sends", async () => {
+    const namespace = fresh();
+    const { bindings } = new Names(namespace);
+    await neighbour(async (redis) => {
+      const sent = async () => Number(/total_net_output_bytes:(\d+)/.exec(await redis.info("stats"))![1]);
+      const forge =
+        "for i = 1, 9000 do redis.call('hset', KEYS[1], '=' .. i .. string.rep('t', 3900) .. '\\0q', '') end";
+      await redis.eval(forge, 1, bindings);
+      const before = await sent();
+      const told = await warnings(namespace, async (admin) => void await admin.groups());
+      assert(await sent() - before < 1.1 * MAX_LISTED_SIZE, "what the server has sent");
+      assertEquals(told, [`${Math.floor(MAX_LISTED_SIZE / 3_907)} groups`]);
+    });
+  });
+
+  it("who registers many servers for each of many functions: an admin reads a limited number of them", async () => {
+    const namespace = fresh();
+    const names = new Names(namespace);
+    await neighbour(async (redis) => {
+      const forge = "for i = 1, 10000 do redis.call('zadd', KEYS[1], ARGV[1], ARGV[2] .. i) end";
+      for (let i = 0; i < 50; i++) {
+        await redis.eval(forge, 1, names.servers(String(i)), Date.now() + 25_000, names.inboxes);
+      }
+      const told = await warnings(namespace, async (admin) => assertEquals(await admin.functions(), []));
+      assertEquals(told, [`${MAX_SERVERS} servers of functions`]);
+    });
   });
 
   it("who writes names of this namespace after the tag of another one: they are not queues", async () => {

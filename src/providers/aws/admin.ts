@@ -7,7 +7,7 @@
 import type { Admin, BusInfo, Check, FunctionInfo, GroupInfo, QueueInfo, TopicInfo } from "../../provider/admin.ts";
 import { TextMap, textSet } from "../../internal/text_map.ts";
 import { inParallel } from "../../internal/in_parallel.ts";
-import { listEach } from "../../provider/listing.ts";
+import { limitedAsync } from "../../provider/listing.ts";
 import { parseGroupQueue } from "../../provider/queue_names.ts";
 import { checkService } from "./checks.ts";
 import { type AskCredentials, AwsClient } from "./client.ts";
@@ -48,12 +48,8 @@ export class AwsAdmin implements Admin {
   /** Lists queues, also those without items. The namespace `global` has no prefix: its list contains all queues of the account. */
   queues(): Promise<QueueInfo[]> {
     return this.#try("list queues", async () => {
-      const urls = await queuesWith(this.#client, this.#names.prefix);
-      const named = urls.flatMap((url) => {
-        const name = this.#names.queueOf(nameOf(url));
-        return name === undefined ? [] : [{ url, name }];
-      });
-      return await listEach(`queues in the namespace ${this.#namespace}`, named, PARALLEL, async ({ url, name }) => {
+      const queues = await limitedAsync(this.#titled("queues"), this.#queues());
+      return await inParallel(queues, PARALLEL, async ([url, name]) => {
         return { name, ...await countItems(this.#client, url, name) };
       });
     });
@@ -110,7 +106,7 @@ export class AwsAdmin implements Admin {
 
   leftovers(): Promise<string[]> {
     return this.#try("list the remains of dead buses", async () => {
-      const dead = await Array.fromAsync(deadQueues(this.#client, this.#names));
+      const dead = await limitedAsync(this.#titled("queues of dead buses"), deadQueues(this.#client, this.#names));
       const idle = await Array.fromAsync(idleTopics(this.#client, this.#names));
       return [
         ...dead.map((url) => `queue ${nameOf(url)}`),
@@ -136,7 +132,7 @@ export class AwsAdmin implements Admin {
 
   /** Returns the queues of the buses that are up, which are their inboxes, with their tags. */
   async #live() {
-    const urls = await busQueues(this.#client, this.#names);
+    const urls = await limitedAsync(this.#titled("buses"), busQueues(this.#client, this.#names));
     const found = await inParallel(
       urls,
       PARALLEL,
@@ -145,15 +141,34 @@ export class AwsAdmin implements Admin {
     return found.filter(({ tags }) => Number(tags[LEASE_TAG]) > Date.now());
   }
 
+  /** Yields the queues of the namespace that do not belong to a bus. */
+  async *#queues(): AsyncGenerator<readonly [url: string, name: string]> {
+    for await (const url of queuesWith(this.#client, this.#names.prefix)) {
+      const name = this.#names.queueOf(nameOf(url));
+      if (name !== undefined) yield [url, name];
+    }
+  }
+
   /** Returns the SNS topics of the namespace that have subscriptions, each with the names of the subscribed queues. */
   async #subscribed(): Promise<TextMap<TextMap<true>>> {
     const found = new TextMap<TextMap<true>>();
-    for await (const { topicArn, endpoint } of subscriptions(this.#client)) {
-      const topic = nameOf(topicArn);
-      if (!this.#names.ownsTopic(topic)) continue;
-      found.set(topic, (found.get(topic) ?? textSet([])).set(nameOf(endpoint), true));
+    for (const [topic, queue] of await limitedAsync(this.#titled("subscriptions"), this.#subscriptions())) {
+      found.set(topic, (found.get(topic) ?? textSet([])).set(queue, true));
     }
     return found;
+  }
+
+  /** Yields the topic and the queue of each subscription of the namespace. */
+  async *#subscriptions(): AsyncGenerator<readonly [topic: string, queue: string]> {
+    for await (const { topicArn, endpoint } of subscriptions(this.#client)) {
+      const topic = nameOf(topicArn);
+      if (this.#names.ownsTopic(topic)) yield [topic, nameOf(endpoint)];
+    }
+  }
+
+  /** Returns what a warning calls these things of the namespace. */
+  #titled(things: string): string {
+    return `${things} in the namespace ${this.#namespace}`;
   }
 
   async #try<T>(doing: string, run: () => Promise<T>): Promise<T> {

@@ -29,6 +29,7 @@ import {
   TagQueueCommand,
 } from "@aws-sdk/client-sqs";
 import type { Check } from "../../provider/admin.ts";
+import { limitedAsync } from "../../provider/listing.ts";
 import { BusError } from "../../errors.ts";
 import { textOf } from "../../internal/thrown.ts";
 import { type AwsClient, type HttpOptions, REPEATABLE } from "./client.ts";
@@ -104,7 +105,10 @@ async function* checkActions(client: AwsClient, names: Names): AsyncGenerator<Ch
 async function checkRedrive(client: AwsClient, names: Names): Promise<Check> {
   const name = "redrive";
   try {
-    const urls = await queuesWith(client, names.prefix);
+    const urls = await limitedAsync(
+      `queues whose names begin with "${names.prefix}"`,
+      queuesWith(client, names.prefix),
+    );
     const own = urls.filter((url) => names.ownsTopic(nameOf(url)) && !ownedByBus(nameOf(url)));
     const some = own.slice(0, QUEUES);
     const allow = await Promise.all(some.map((url) => allowsRedrive(client, url)));

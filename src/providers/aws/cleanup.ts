@@ -92,7 +92,8 @@ interface Page {
 
 /** Yields the URLs of the queues of dead buses: those of one namespace or, without `names`, of all namespaces. */
 export async function* deadQueues(client: AwsClient, names: Names | undefined): AsyncGenerator<string> {
-  for (const url of await busQueues(client, names)) if (await hasExpired(client, url)) yield url;
+  // all of them first: those that are deleted meanwhile might shift the pages
+  for (const url of await Array.fromAsync(busQueues(client, names))) if (await hasExpired(client, url)) yield url;
 }
 
 /** A subscription of the account. */
@@ -157,20 +158,19 @@ async function hasNoQueue(client: AwsClient, QueueName: string): Promise<boolean
 }
 
 /** Lists the URLs of the queues whose names have this prefix. */
-export async function queuesWith(client: AwsClient, prefix: string): Promise<string[]> {
+export async function* queuesWith(client: AwsClient, prefix: string): AsyncGenerator<string> {
   const list = (NextToken?: string) => {
     const command = new ListQueuesCommand({ QueueNamePrefix: prefix || undefined, MaxResults: 1_000, NextToken });
     return client.call("list queues", (http) => client.sqs.send(command, http), REPEATABLE);
   };
-  const urls: string[] = [];
-  for await (const { QueueUrls = [] } of pages(list)) urls.push(...QueueUrls);
-  return urls;
+  for await (const { QueueUrls = [] } of pages(list)) yield* QueueUrls;
 }
 
 /** Lists the URLs of the queues that buses created for themselves. */
-export async function busQueues(client: AwsClient, names: Names | undefined): Promise<string[]> {
-  const urls = await queuesWith(client, names?.busPrefix ?? BUS_PREFIX);
-  return urls.filter((url) => names ? names.ownsBus(nameOf(url)) : ownedByBus(nameOf(url)));
+export async function* busQueues(client: AwsClient, names: Names | undefined): AsyncGenerator<string> {
+  for await (const url of queuesWith(client, names?.busPrefix ?? BUS_PREFIX)) {
+    if (names ? names.ownsBus(nameOf(url)) : ownedByBus(nameOf(url))) yield url;
+  }
 }
 
 async function* pages<P extends Page>(list: (token?: string) => Promise<P>): AsyncGenerator<P> {

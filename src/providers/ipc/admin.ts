@@ -7,9 +7,10 @@ import { removeBuses } from "./cleanup.ts";
 import { countItems } from "./counts.ts";
 import type { Admin, BusInfo, Check, FunctionInfo, GroupInfo, QueueInfo, TopicInfo } from "../../provider/admin.ts";
 import { groupsOf } from "../../provider/bindings.ts";
-import { listEach } from "../../provider/listing.ts";
+import { limited, MAX_SERVERS } from "../../provider/listing.ts";
 import { DEAD } from "../../provider/queue_names.ts";
 import { BusError } from "../../errors.ts";
+import { inParallel } from "../../internal/in_parallel.ts";
 import { originOfBus } from "../../internal/origin.ts";
 import { TextMap, textSet } from "../../internal/text_map.ts";
 import { textOf } from "../../internal/thrown.ts";
@@ -75,43 +76,59 @@ export class IpcAdmin implements Admin {
     const found = files.filter((name) => name.startsWith(prefix) && !/^[$~]/.test(name.slice(prefix.length)))
       .map((name) => name.slice(prefix.length));
     const queues = textSet([...found, ...found.map((name) => name + DEAD)]);
-    const all = `queues in the namespace ${this.#name}`;
-    const counted = await listEach(all, [...queues.keys()], PARALLEL, (name) => this.#count(name));
+    const some = limited(this.#titled("queues"), queues.keys());
+    const counted = await inParallel(some, PARALLEL, (name) => this.#count(name));
     return counted.filter(({ waiting = 0, leased = 0, delayed = 0 }) => waiting + leased + delayed > 0);
   }
 
   async topics(): Promise<TopicInfo[]> {
     const { directories, names } = await this.#open();
+    const files = limited(
+      this.#titled("patterns"),
+      directories.list(PATTERNS).filter((file) => !isBinding(file)),
+    );
     const patterns = new TextMap<number>();
-    for (const file of directories.list(PATTERNS)) {
-      if (!this.#lives(busOf(file))) continue;
-      for (const pattern of this.#text(PATTERNS, file)) patterns.set(pattern, (patterns.get(pattern) ?? 0) + 1);
+    for (const pattern of this.#texts("patterns", files.filter((file) => this.#lives(busOf(file))))) {
+      patterns.set(pattern, (patterns.get(pattern) ?? 0) + 1);
     }
-    const found: TopicInfo[] = [];
+    const found = new TextMap<number>();
     const visit = (name: string, below: readonly string[]) => {
       const subscribers = below.filter((bus) => this.#lives(bus)).length;
-      if (subscribers > 0) found.push({ name, pattern: false, subscribers });
+      if (subscribers > 0) found.set(name, subscribers);
     };
     const leaf = (name: string) => names.parseBus(name) !== undefined;
     finish(directories.walk("subscribers", { visit, leaf }));
-    return [...found, ...[...patterns].map(([name, subscribers]) => ({ name, pattern: true, subscribers }))];
+    const topics = limited(this.#titled("topics"), found.keys());
+    return [
+      ...topics.map((name) => ({ name, pattern: false, subscribers: found.get(name) })),
+      ...[...patterns].map(([name, subscribers]) => ({ name, pattern: true, subscribers })),
+    ];
   }
 
   async functions(): Promise<FunctionInfo[]> {
     const { directories } = await this.#open();
-    return directories.list("servers").flatMap((directory) => {
-      const path = `servers/${directory}`;
-      const buses = directories.list(path).filter((bus) => this.#lives(bus));
+    const found = new TextMap<string[]>(
+      limited(this.#titled("functions"), directories.list("servers")).map((directory) => [directory, []]),
+    );
+    const registrations = found.keys().flatMap((directory) =>
+      directories.list(`servers/${directory}`).map((bus) => [directory, bus] as const)
+    );
+    for (const [directory, bus] of limited(this.#titled("servers of functions"), registrations, MAX_SERVERS)) {
+      if (this.#lives(bus)) found.get(directory)!.push(bus);
+    }
+    const functions = [...found].values().flatMap(([directory, buses]) => {
       // an older version wrote no name
-      const name = buses.flatMap((bus) => this.#text(path, bus)).find((name) => hashed(name) === directory);
-      return name === undefined ? [] : [{ name, servers: buses.map(busId) }];
+      const texts = buses.values().flatMap((bus) => this.#text(`servers/${directory}`, bus));
+      const name = texts.find((name) => hashed(name) === directory);
+      return name === undefined ? [] : [[name, ...buses.map(busId)] as const];
     });
+    return limited(this.#titled("functions"), functions).map(([name, ...servers]) => ({ name, servers }));
   }
 
   async groups(): Promise<GroupInfo[]> {
-    await this.#open();
-    const files = this.#namespace!.directories.list(PATTERNS).filter((file) => file.startsWith(`${GROUP}~`));
-    return groupsOf(files.flatMap((file) => this.#text(PATTERNS, file)));
+    const { directories } = await this.#open();
+    const files = limited(this.#titled("groups"), directories.list(PATTERNS).filter(isBinding));
+    return groupsOf(this.#texts("groups", files));
   }
 
   async buses(): Promise<BusInfo[]> {
@@ -130,7 +147,8 @@ export class IpcAdmin implements Admin {
 
   /** Lists the names of the buses, which are the addresses of their inboxes. */
   async inboxes(): Promise<string[]> {
-    return (await this.#open()).buses().filter((bus) => this.#lives(bus));
+    const buses = limited(this.#titled("buses"), (await this.#open()).buses());
+    return buses.filter((bus) => this.#lives(bus));
   }
 
   async leftovers(): Promise<string[]> {
@@ -176,6 +194,16 @@ export class IpcAdmin implements Admin {
       if (error instanceof BusError && error.code === "denied") return { name };
       throw error;
     }
+  }
+
+  /** Returns what a warning calls these things of the namespace. */
+  #titled(things: string): string {
+    return `${things} in the namespace ${this.#name}`;
+  }
+
+  /** Returns the texts of these files of patterns and bindings. */
+  #texts(things: string, files: readonly string[]): string[] {
+    return limited(this.#titled(things), files.values().flatMap((file) => this.#text(PATTERNS, file)));
   }
 
   /** Returns a list with the text of a file or link: an empty list if it has just been removed. */
@@ -289,6 +317,11 @@ export class IpcAdmin implements Admin {
     const detail = `queues, links and files of ${dead.length} bus(es) whose process has ended`;
     return { name, state: "risk", detail, mend: "tsmq reap removes them; so does the next bus of this user" };
   }
+}
+
+/** Returns whether a file of the patterns is the binding of a group. */
+function isBinding(file: string): boolean {
+  return file.startsWith(`${GROUP}~`);
 }
 
 /** Returns the id of a bus: the random part of its name. */

@@ -5,19 +5,19 @@
  */
 import type { Admin, BusInfo, Check, FunctionInfo, GroupInfo, QueueInfo, TopicInfo } from "../../provider/admin.ts";
 import { groupsOf } from "../../provider/bindings.ts";
-import { listEach, MAX_LISTED } from "../../provider/listing.ts";
+import { limited, limitedAsync, MAX_LISTED, MAX_SERVERS, warnOfMore } from "../../provider/listing.ts";
 import { ProviderError } from "../../errors.ts";
+import { inParallel } from "../../internal/in_parallel.ts";
 import { TextMap, textSet } from "../../internal/text_map.ts";
 import { isA, textOf } from "../../internal/thrown.ts";
 import { within } from "../../internal/time.ts";
-import { readBindings } from "./bindings.ts";
 import { checkServer } from "./checks.ts";
 import type { Client } from "./client.ts";
 import { busId, readClients } from "./client_name.ts";
 import { ClusterClient } from "./cluster.ts";
 import { Connection } from "./connection.ts";
 import { noReply, replyOf, toProviderError } from "./errors.ts";
-import { STATS } from "./inspect_scripts.ts";
+import { CHANNELS, FIELDS, listedNames, STATS } from "./inspect_scripts.ts";
 import { escapeGlob, Names } from "./names.ts";
 import { servers } from "./registry.ts";
 import { array, arrayOf, count, type ReplyReader, stats, text, texts } from "./replies.ts";
@@ -28,8 +28,10 @@ import type { Settings } from "./settings.ts";
 const TIMEOUT = 5_000;
 /** The number of keys that SCAN visits in one step. */
 const STEP = 1_000;
-/** The number of queues or functions that are read at the same time. */
+/** The number of queues that are read at the same time. */
 const PARALLEL = 256;
+/** The number of functions that are read at the same time: each may have {@linkcode MAX_LISTED} servers. */
+const LOOKUPS = 16;
 /** The largest share of the time that is spent on listing queues and functions, because that visits all keys of the server. */
 const SHARE = 0.05;
 
@@ -68,7 +70,7 @@ export class RedisAdmin implements Admin {
 
   async queues(): Promise<QueueInfo[]> {
     const { queues } = await this.#list();
-    const found = await listEach(this.#titled("queues"), [...queues.keys()], PARALLEL, async (name) => {
+    const found = await inParallel(queues, PARALLEL, async (name) => {
       const { list, due } = this.#names.queue(name);
       const counts = await ofOurType(run(this.#commands, stats, STATS, [list, due], []));
       return { name, ...counts ?? { waiting: 0, leased: 0, delayed: 0 } };
@@ -78,18 +80,25 @@ export class RedisAdmin implements Admin {
 
   /** Lists topics. Redis lists no patterns. */
   async topics(): Promise<TopicInfo[]> {
-    const channels = await this.#channels(this.#names.prefix);
-    return [...channels].map(([channel, subscribers]) => (
-      { name: this.#names.topic(channel), pattern: false, subscribers }
+    const channels = await this.#channels("topics", `${escapeGlob(this.#names.prefix)}*`);
+    const subscribers = await this.#subscribers(channels);
+    return channels.map((channel) => (
+      { name: this.#names.topic(channel), pattern: false, subscribers: subscribers.get(channel) ?? 0 }
     ));
   }
 
   async functions(): Promise<FunctionInfo[]> {
     const [{ functions }, up] = await Promise.all([this.#list(), this.inboxes()]);
     const inboxes = textSet(up);
-    const found = await listEach(this.#titled("functions"), [...functions.keys()], PARALLEL, async (name) => {
-      const all = servers(this.#commands, this.#names, name, MAX_LISTED);
+    let left = MAX_SERVERS;
+    const found = await inParallel(functions, LOOKUPS, async (name) => {
+      if (left <= 0) {
+        warnOfMore(this.#titled("servers of functions"), MAX_SERVERS);
+        return { name, servers: [] };
+      }
+      const all = servers(this.#commands, this.#names, name, Math.min(MAX_LISTED, left));
       const registered = await ofOurType(all) ?? [];
+      left -= registered.length;
       return { name, servers: registered.filter((inbox) => inboxes.has(inbox)).map(busId) };
     });
     return found.filter(({ servers }) => servers.length > 0);
@@ -97,14 +106,14 @@ export class RedisAdmin implements Admin {
 
   async groups(): Promise<GroupInfo[]> {
     await this.#open();
-    return groupsOf((await readBindings(this.#commands, this.#names)).bindings);
+    const listed = await ofOurType(run(this.#commands, listedNames, FIELDS, [this.#names.bindings], []));
+    if (!listed) return [];
+    if (listed.more) warnOfMore(this.#titled("groups"), listed.found.length);
+    return groupsOf(listed.found);
   }
 
-  async inboxes(): Promise<string[]> {
-    const channels = await this.#channels(this.#names.inboxes);
-    const inboxes = [...channels.keys()].filter((channel) => this.#names.isInbox(channel));
-    // a bus that calls has one for answers too
-    return inboxes.filter((inbox) => !this.#names.isAnswerInbox(inbox));
+  inboxes(): Promise<string[]> {
+    return this.#channels("buses", this.#names.everyInbox);
   }
 
   async buses(): Promise<BusInfo[]> {
@@ -117,14 +126,12 @@ export class RedisAdmin implements Admin {
     return inboxes.map(busId).map((id) => clients.get(id) ?? { id });
   }
 
-  async leftovers(): Promise<string[]> {
-    const found: string[] = [];
-    for await (const { topic, expired } of this.#expired("zcount")) found.push(registrations(expired, topic));
-    return found;
+  leftovers(): Promise<string[]> {
+    return limitedAsync(this.#titled("functions with expired registrations"), this.#expired("zcount"));
   }
 
-  async *reap(): AsyncGenerator<string> {
-    for await (const { topic, expired } of this.#expired("zremrangebyscore")) yield registrations(expired, topic);
+  reap(): AsyncGenerator<string> {
+    return this.#expired("zremrangebyscore");
   }
 
   async close(): Promise<void> {
@@ -141,15 +148,15 @@ export class RedisAdmin implements Admin {
     return this.#opened ??= Promise.all([this.#events.open(TIMEOUT), this.#commands.open(TIMEOUT)]);
   }
 
-  /** Counts or removes the expired registrations of each function. */
-  async *#expired(command: "zcount" | "zremrangebyscore"): AsyncGenerator<{ topic: string; expired: number }> {
+  /** Counts or removes the expired registrations of each function, and yields a line for it. */
+  async *#expired(command: "zcount" | "zremrangebyscore"): AsyncGenerator<string> {
     await this.#open();
     const [seconds, micros] = (await this.#events.call(texts, "time")).map(Number) as [number, number];
     const now = String(seconds * 1_000 + Math.floor(micros / 1_000));
     const prefix = this.#names.servers("");
     for await (const key of this.#scan(`${escapeGlob(prefix)}*`)) {
       const expired = await ofOurType(this.#commands.call(count, command, key, "-inf", now)) ?? 0;
-      if (expired > 0) yield { topic: key.slice(prefix.length), expired };
+      if (expired > 0) yield `${expired} expired registration(s) of ${key.slice(prefix.length)}`;
     }
   }
 
@@ -165,44 +172,55 @@ export class RedisAdmin implements Admin {
     return keys;
   }
 
-  /** Reads the names. It ends after one more than {@linkcode MAX_LISTED}. */
+  /** Reads the names. */
   async #read(): Promise<Keys> {
     await this.#open();
     const { prefix } = this.#names;
     const [due, registered] = [`}due:${prefix}`, this.#names.servers("")];
-    const found: Keys = { queues: new TextMap(), functions: new TextMap() };
-    const add = async (
-      names: TextMap<true>,
-      pattern: string,
-      nameOf: (key: string) => string | undefined,
-      ...type: string[]
-    ) => {
-      for await (const key of this.#scan(pattern, ...type)) {
-        const name = nameOf(key);
-        if (name !== undefined) names.set(name, true);
-        if (names.size > MAX_LISTED) return;
-      }
-    };
     // the user of another namespace may write any name after its own tag
     const delayed = (key: string) => {
       const name = key.slice(key.indexOf(due) + due.length);
       return this.#names.queue(name).due === key ? name : undefined;
     };
-    await Promise.all([
-      add(found.queues, `${escapeGlob(prefix)}*`, (key) => key.slice(prefix.length), "type", "list"),
-      // the keys of a queue whose items are all leased or delayed
-      add(found.queues, `__tsmq:{*${escapeGlob(due)}*`, delayed),
-      add(found.functions, `${escapeGlob(registered)}*`, (key) => key.slice(registered.length)),
+    const [queues, functions] = await Promise.all([
+      this.#distinct("queues", [
+        [(key) => key.slice(prefix.length), `${escapeGlob(prefix)}*`, "type", "list"],
+        // the keys of a queue whose items are all leased or delayed
+        [delayed, `__tsmq:{*${escapeGlob(due)}*`],
+      ]),
+      this.#distinct("functions", [[(key) => key.slice(registered.length), `${escapeGlob(registered)}*`]]),
     ]);
-    return found;
+    return { queues, functions };
   }
 
-  /** Returns the channels with this prefix that have subscribers, and the number of subscribers of each. */
-  async #channels(prefix: string): Promise<TextMap<number>> {
-    await this.#open();
-    const lists = await this.#askAll(texts, "pubsub", "channels", `${escapeGlob(prefix)}*`);
-    const channels = [...textSet(lists.flat()).keys()];
-    const found = new TextMap(channels.map((channel) => [channel, 0]));
+  /** Returns the names of these things, each once, that the keys of several scans contain. */
+  #distinct(things: string, scans: readonly Scan[]): Promise<string[]> {
+    const scan = this.#scan.bind(this);
+    async function* distinct() {
+      const seen = textSet([]);
+      for (const [nameOf, pattern, ...type] of scans) {
+        for await (const key of scan(pattern, ...type)) {
+          const name = nameOf(key);
+          if (name === undefined || seen.has(name)) continue;
+          seen.set(name, true);
+          yield name;
+        }
+      }
+    }
+    return limitedAsync(this.#titled(things), distinct());
+  }
+
+  /** Returns the channels that match this glob and have subscribers. */
+  async #channels(things: string, glob: string): Promise<string[]> {
+    const lists = await this.#askAll(listedNames, "eval", CHANNELS.lua, "0", glob);
+    const channels = textSet(lists.flatMap(({ found }) => found));
+    if (lists.some(({ more }) => more)) warnOfMore(this.#titled(things), channels.size);
+    return limited(this.#titled(things), channels.keys());
+  }
+
+  /** Returns the number of subscribers of each of these channels. */
+  async #subscribers(channels: readonly string[]): Promise<TextMap<number>> {
+    const found = new TextMap<number>();
     for (let at = 0; at < channels.length; at += STEP) {
       const counted = await this.#askAll(array, "pubsub", "numsub", ...channels.slice(at, at + STEP));
       for (const pairs of counted) {
@@ -245,9 +263,12 @@ export class RedisAdmin implements Admin {
 
 /** The names that the keys of a namespace contain. */
 interface Keys {
-  readonly queues: TextMap<true>;
-  readonly functions: TextMap<true>;
+  readonly queues: readonly string[];
+  readonly functions: readonly string[];
 }
+
+/** Returns the name in a key, if it has one; the pattern of the keys; and their type. */
+type Scan = readonly [nameOf: (key: string) => string | undefined, pattern: string, ...type: string[]];
 
 /** Resolves with undefined if a key has a value of another type: any client can write one, and must not hide the other keys. */
 async function ofOurType<T>(read: Promise<T>): Promise<T | undefined> {
@@ -257,10 +278,6 @@ async function ofOurType<T>(read: Promise<T>): Promise<T | undefined> {
     if (isA(error, ProviderError) && replyOf(textOf(error.cause)).startsWith("WRONGTYPE")) return undefined;
     throw error;
   }
-}
-
-function registrations(count: number, topic: string): string {
-  return `${count} expired registration(s) of ${topic}`;
 }
 
 /** Reads the reply to SCAN. */

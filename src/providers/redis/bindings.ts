@@ -18,8 +18,6 @@ import { run, type Script, script } from "./scripts.ts";
 
 /** The largest number of bytes of a binding. */
 export const MAX_BYTES = 4_096;
-const LIMITS = [MAX_BINDINGS, MAX_TOTAL] as const;
-const NO_LIMITS = [Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER] as const;
 
 /**
  * Replies with the number of bindings, those of at most ARGV[2] bytes, the number of longer ones, which only other clients and older versions
@@ -62,7 +60,7 @@ return {1, total - 1}
 `,
 );
 
-/** The bindings of a namespace. */
+/** The reply of {@linkcode READ}. */
 interface Bindings {
   readonly total: number;
   readonly bindings: string[];
@@ -72,19 +70,14 @@ interface Bindings {
   readonly many: boolean;
 }
 
-/** Reads the bindings of a namespace. The limits are those of their number and of their bytes. */
-export function readBindings(client: Client, names: Names, limits: readonly number[] = NO_LIMITS): Promise<Bindings> {
+/** Reads the bindings for publishers. Resolves with an error if there are too many, or some are too long. */
+export async function readUsable(client: Client, names: Names): Promise<string[] | BusError> {
   const read: ReplyReader<Bindings> = (reply) => {
     const [total, bindings, long, many] = arrayOf(4, reply);
     return { total: count(total), bindings: texts(bindings), long: count(long), many: count(many) > 0 };
   };
-  const [max, bytes] = limits;
-  return run(client, read, READ, [names.bindings], [max!, MAX_BYTES, bytes!]);
-}
-
-/** Reads the bindings for publishers. Resolves with an error if there are too many, or some are too long. */
-export async function readUsable(client: Client, names: Names): Promise<string[] | BusError> {
-  const { total, bindings, long, many } = await readBindings(client, names, LIMITS);
+  const limits = [MAX_BINDINGS, MAX_BYTES, MAX_TOTAL];
+  const { total, bindings, long, many } = await run(client, read, READ, [names.bindings], limits);
   if (long > 0) {
     return new BusError(
       "busy",
@@ -128,7 +121,11 @@ export class RedisBinder implements Binder {
       await this.#client.call(exactly("OK"), "set", this.#marker, "", "px", String(LEASE));
       this.#timer ??= setInterval(() => this.#renew().catch(() => {}), RENEW); // the next connection binds again
       const read = (reply: unknown) => arrayOf(2, reply).map(count) as [added: number, total: number];
-      const [added, total] = await run(this.#client, read, BIND, [this.#names.bindings], [binding, ...LIMITS]);
+      const [added, total] = await run(this.#client, read, BIND, [this.#names.bindings], [
+        binding,
+        MAX_BINDINGS,
+        MAX_TOTAL,
+      ]);
       if (total > 0) throw tooMany("bind the queue of a group", hash(this.#names), total);
       await this.#known();
       return added > 0;

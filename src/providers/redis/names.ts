@@ -81,6 +81,11 @@ export class Names {
     return `${this.inboxes}${crypto.randomUUID().replaceAll("-", "")}`;
   }
 
+  /** The glob that matches the inboxes of all buses, but no inbox for answers only. */
+  get everyInbox(): string {
+    return escapeGlob(this.inboxes) + "[0-9a-f]".repeat(32);
+  }
+
   /** The number of bytes of the channel of an inbox that serves functions. */
   get inboxBytes(): number {
     return Buffer.byteLength(this.inbox());
@@ -89,11 +94,6 @@ export class Names {
   /** Returns the channel of a new inbox for answers only. */
   answerInbox(): string {
     return this.inbox() + ANSWERS;
-  }
-
-  /** Returns whether an inbox is for answers only. */
-  isAnswerInbox(inbox: string): boolean {
-    return inbox.endsWith(ANSWERS);
   }
 
   /** Returns whether a channel is the inbox of a bus of this namespace, or could be. Addresses come from the wire. */

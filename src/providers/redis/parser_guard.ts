@@ -11,7 +11,7 @@ export type Parse = (bytes: Buffer) => void;
 
 /**
  * The largest number of elements that lists may announce before they arrive. ioredis' parser reserves 8 bytes for each, and lists can be
- * nested. The longest list, for an admin, has an element for each channel of its namespace.
+ * nested. No reply to tsmq has as many.
  */
 const MAX_MISSING = 1_048_576;
 

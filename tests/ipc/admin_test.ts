@@ -1,0 +1,75 @@
+/** The lists of an admin when a member of the group has written what they contain. */
+// run: kernel-queues
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import type { Admin } from "../../src/provider/admin.ts";
+import { MAX_LISTED } from "../../src/provider/listing.ts";
+import { hashed } from "../../src/providers/ipc/names.ts";
+import type { Namespace } from "../../src/providers/ipc/namespace.ts";
+import { ipc } from "../../src/providers/ipc/provider.ts";
+import { fresh, HandmadeBus } from "./ground.ts";
+
+/** Runs with the admin of a namespace, whose files it removes. Returns the warnings. */
+async function inspected(run: (admin: Admin, internals: Namespace, root: string) => Promise<void>): Promise<string[]> {
+  const namespace = fresh();
+  const bus = await HandmadeBus.open(namespace);
+  const { root } = bus.internals.directories;
+  const admin = await ipc().admin!.open(namespace);
+  const written: string[] = [];
+  const warn = console.warn;
+  console.warn = (...args: unknown[]) => void written.push(String(args[1]).replace(namespace, "…"));
+  try {
+    await run(admin, bus.internals, root);
+  } finally {
+    console.warn = warn;
+    await admin.close();
+    bus.internals.queues.close();
+    bus.internals.directories.close();
+    rmSync(root, { recursive: true });
+  }
+  return written;
+}
+
+describe("an IPC admin", () => {
+  it("lists a limited number of groups, topics, patterns, functions and buses, with a warning that there are more", async () => {
+    const told = await inspected(async (admin, { names, processes }, root) => {
+      const bus = names.newBus(processes.self, 0);
+      for (const directory of ["patterns", "subscribers", "servers"]) mkdirSync(`${root}/${directory}`);
+      for (let i = 0; i <= MAX_LISTED; i++) {
+        writeFileSync(`${root}/patterns/group~${i}`, `=t${i}\0t${i}@g`);
+        writeFileSync(`${root}/patterns/${bus}~${i}`, `p${i}*`);
+        mkdirSync(`${root}/subscribers/t${i}`);
+        symlinkSync("x", `${root}/subscribers/t${i}/${bus}`);
+        mkdirSync(`${root}/servers/${hashed(`f${i}`)}`);
+        mkdirSync(`${root}/loops/${names.newBus(processes.self, 0)}`);
+      }
+      assertEquals((await admin.groups())!.length, MAX_LISTED);
+      const topics = (await admin.topics())!;
+      assertEquals(topics.filter(({ pattern }) => pattern).length, MAX_LISTED);
+      assertEquals(topics.filter(({ pattern }) => !pattern).length, MAX_LISTED);
+      await admin.functions();
+      assertEquals((await admin.buses())!.length, MAX_LISTED);
+    });
+    assertEquals(
+      told,
+      ["groups", "patterns", "topics", "functions", "buses"].map((things) =>
+        `There are more than ${MAX_LISTED} ${things} in the namespace …: the others are not listed or counted`
+      ),
+    );
+  });
+
+  it("reads a limited number of servers of all functions", async () => {
+    const told = await inspected(async (admin, { bodyFiles, names, processes }, root) => {
+      for (let i = 0; i < 21; i++) {
+        const directory = names.servers(`f${i}`);
+        bodyFiles.writeLink(directory, names.newBus(processes.self, 0), new TextEncoder().encode(`f${i}`));
+        for (let j = 0; j < 5_000; j++) symlinkSync("x", `${root}/${directory}/${j}`);
+      }
+      const functions = (await admin.functions())!;
+      assert(functions.length > 10 && functions.every(({ servers }) => servers.length === 1), `${functions.length}`);
+    });
+    assertEquals(told.length, 1);
+    assertMatch(told[0]!, /^There are more than 100000 servers of functions in the namespace …/);
+  });
+});
