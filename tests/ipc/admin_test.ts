@@ -2,13 +2,15 @@
 // run: kernel-queues
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import type { Admin } from "../../src/provider/admin.ts";
 import { MAX_LISTED } from "../../src/provider/listing.ts";
 import { hashed } from "../../src/providers/ipc/names.ts";
 import type { Namespace } from "../../src/providers/ipc/namespace.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
-import { fresh, HandmadeBus } from "./ground.ts";
+import { Child } from "../support/child.ts";
+import { skip } from "../support/skip.ts";
+import { become, fresh, HandmadeBus, noOtherUser } from "./ground.ts";
 
 /** Runs with the admin of a namespace, whose files it removes. Returns the warnings. */
 async function inspected(run: (admin: Admin, internals: Namespace, root: string) => Promise<void>): Promise<string[]> {
@@ -72,4 +74,38 @@ describe("an IPC admin", () => {
     assertEquals(told.length, 1);
     assertMatch(told[0]!, /^There are more than 100000 servers of functions in the namespace …/);
   });
+
+  it("shows the program of a process only if it has the user of the bus, and the pid namespace of this process", async () => {
+    await inspected(async (admin, { names, processes }, root) => {
+      const { self } = processes;
+      const program = async (bus: string) => {
+        mkdirSync(`${root}/loops/${bus}`);
+        symlinkSync("1", `${root}/loops/${bus}/thread`);
+        return (await admin.buses())!.find(({ id }) => bus.endsWith(`.${id}`))!.process;
+      };
+      assert(await program(names.newBus(self, 0)) !== undefined, "its own");
+      assertEquals(await program(names.newBus({ ...self, pidNamespace: self.pidNamespace + 1 }, 0)), undefined);
+    });
+  });
+
+  const others = "does not show the program of another user whose pid is in the name of a bus";
+  const missing = noOtherUser(new URL(import.meta.url));
+  if (missing) skip(others, missing);
+  else {
+    it(others, async () => {
+      const [command, ...args] = become(40_000);
+      const other = new Child(command!, [...args, "sh", "-c", "echo ready; exec sleep 600"]);
+      await inspected(async (admin, { names, processes }, root) => {
+        while (!other.output.includes("ready")) await new Promise((resolve) => setTimeout(resolve, 10));
+        const stat = readFileSync(`/proc/${other.pid}/stat`, "utf8");
+        const start = Number(stat.replace(/^.*\) /s, "").split(" ")[19]);
+        const bus = names.newBus({ ...processes.self, pid: other.pid, start }, 0);
+        mkdirSync(`${root}/loops/${bus}`);
+        symlinkSync("1", `${root}/loops/${bus}/thread`);
+        const found = (await admin.buses())!.find(({ pid }) => pid === other.pid);
+        assertEquals([found?.pid, found?.process], [other.pid, undefined]);
+      });
+      await other.kill();
+    });
+  }
 });

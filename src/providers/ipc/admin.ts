@@ -29,8 +29,6 @@ const USUAL = 819_200;
 
 /** The number of queues that are counted at the same time. */
 const PARALLEL = 256;
-/** The largest number of bytes of a command line that are read. */
-const COMMAND_LINE = 4_096;
 
 const decoder = new TextDecoder();
 
@@ -133,15 +131,16 @@ export class IpcAdmin implements Admin {
 
   async buses(): Promise<BusInfo[]> {
     const buses = await this.inboxes();
-    const namespace = this.#namespace!;
     const { host } = originOfBus();
     return buses.map((bus) => {
-      const pid = namespace.names.parseBus(bus)?.pid;
+      const namespace = this.#namespace!;
+      const parsed = namespace.names.parseBus(bus)!;
       const opened = namespace.directories.stat(`${namespace.busDirectory(bus)}/${THREAD}`);
+      const { uid = -1, modified = -1 } = typeof opened === "object" ? opened : {};
       // a member of the group can set any time
-      const known = typeof opened === "object" && opened.modified >= 0 && opened.modified <= Date.now();
-      const since = known ? Math.round(opened.modified) : undefined;
-      return { id: busId(bus), process: pid === undefined ? undefined : this.#programOf(pid), host, pid, since };
+      const since = modified >= 0 && modified <= Date.now() ? Math.round(modified) : undefined;
+      const process = namespace.processes.programOf(parsed, uid);
+      return { id: busId(bus), process, host, pid: parsed.pid, since };
     });
   }
 
@@ -220,24 +219,6 @@ export class IpcAdmin implements Admin {
     return names.parseBus(bus) !== undefined && !this.#namespace!.gone(bus, "missing");
   }
 
-  /** Returns the name of the program of a process, if this user may see it. */
-  #programOf(pid: number): string | undefined {
-    const args = this.#read(`/proc/${pid}/cmdline`, COMMAND_LINE)?.split("\0") ?? [];
-    const program = args.find((arg) => /\.[cm]?[jt]sx?$/.test(arg)) ?? args[0];
-    return program === undefined ? undefined : program.slice(program.lastIndexOf("/") + 1) || undefined;
-  }
-
-  /** Reads the beginning of a file of the kernel. */
-  #read(path: string, length: number): string | undefined {
-    const { posix } = this.#namespace!;
-    const file = posix.openFile(path);
-    if (file < 0) return undefined;
-    const buffer = new Uint8Array(length);
-    const read = posix.read(file, buffer);
-    posix.close(file);
-    return decoder.decode(buffer.subarray(0, Math.max(0, read)));
-  }
-
   /** Checks the directory of subscriptions, leases and large bodies. */
   #directory(): Check {
     const { bodyFiles, directories } = this.#namespace!;
@@ -307,7 +288,13 @@ export class IpcAdmin implements Admin {
   }
 
   #limit(name: string): number {
-    return Number(this.#read(`${LIMITS}/${name}`, 32) ?? NaN);
+    const { posix } = this.#namespace!;
+    const file = posix.openFile(`${LIMITS}/${name}`);
+    if (file < 0) return NaN;
+    const buffer = new Uint8Array(32);
+    const read = posix.read(file, buffer);
+    posix.close(file);
+    return Number(decoder.decode(buffer.subarray(0, Math.max(0, read))));
   }
 
   #leftovers(): Check {

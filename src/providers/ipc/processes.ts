@@ -47,6 +47,24 @@ export class Processes {
     return this.dead(bus) || (bus.pymq && this.#startOf(bus.pid) === GONE);
   }
 
+  /**
+   * Returns the name of the program of a bus that this user has opened. It is not known for a process in another pid namespace, nor for one of
+   * another user: a member of a group can write any pid.
+   */
+  programOf({ pid, pidNamespace }: ParsedBus, user: number): string | undefined {
+    const process = this.#posix.stat(`/proc/${pid}`);
+    if (pidNamespace !== this.self.pidNamespace || typeof process === "number" || process.uid !== user) {
+      return undefined;
+    }
+    const file = this.#posix.openFile(`/proc/${pid}/cmdline`);
+    if (file < 0) return undefined;
+    const length = this.#posix.read(file, this.#buffer);
+    this.#posix.close(file);
+    const args = new TextDecoder().decode(this.#buffer.subarray(0, Math.max(0, length))).split("\0");
+    const program = args.find((arg) => /\.[cm]?[jt]sx?$/.test(arg)) ?? args[0];
+    return program?.slice(program.lastIndexOf("/") + 1) || undefined;
+  }
+
   #startOf(pid: number): number {
     const key = String(pid);
     let start = this.#starts.get(key);
