@@ -36,7 +36,7 @@ export function removeBus(namespace: Namespace, bus: string): void {
   namespace.waiting.removeIdle(bus, 0); // it may have waited for items of any number of queues
   briefly(
     function* () {
-      yield* removeDirectories(namespace, yield* removeQueues(namespace, [bus]));
+      yield* removeDirectories(namespace, yield* removeQueues(namespace, [bus], true));
       yield* namespace.subscriptions.remove((name) => name === bus);
     }(),
     LEAST,
@@ -52,13 +52,17 @@ export function* removeBuses(namespace: Namespace, buses: readonly string[]): St
   yield* removeDirectories(namespace, removable);
 }
 
-/** Removes the queues of buses, which count towards the limits, and empties their crash slots. Returns those whose directory can go. */
-function* removeQueues(namespace: Namespace, buses: readonly string[]): Steps<string[]> {
-  const { posix } = namespace;
+/**
+ * Removes the queues of buses, which count towards the limits, and empties their crash slots. Returns those whose directory can go. Any user
+ * can create a queue that has the name of a dead bus; those of `own` buses are not checked, which needs a descriptor.
+ */
+function* removeQueues(namespace: Namespace, buses: readonly string[], own = false): Steps<string[]> {
+  const { posix, queues } = namespace;
+  const unlink = (queue: string) => !own && queues.strange(queue) ? -Errno.EACCES : posix.unlinkQueue(queue);
   const removable: string[] = [];
   for (const bus of buses) {
     const recovered = recoverItem(namespace, bus);
-    const unlinked = [eventsOf(bus), inboxOf(bus)].map((queue) => posix.unlinkQueue(queue));
+    const unlinked = [eventsOf(bus), inboxOf(bus)].map(unlink);
     // the queues of another user's bus can be removed only by that user, whose cleanup needs the directory to find the bus
     if (recovered && !unlinked.includes(-Errno.EACCES)) removable.push(bus);
     yield;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type Access, modes, OWNER } from "./access.ts";
+import { type Access, modes, OWNER, trusted } from "./access.ts";
 import { check, isLimit, limitReached, notOpened, notOwned, notShared, systemError } from "./errors.ts";
 import { Errno } from "./errno.ts";
 import { LimitedTextMap } from "../../internal/caches.ts";
@@ -94,7 +94,7 @@ export interface OpenQueue {
 export class MessageQueues {
   #posix: Posix;
   #names: Names;
-  readonly #group: number | undefined;
+  readonly #access: Access;
   /** The mode of the queues of the namespace. */
   readonly #mode: number;
   #open = new TextMap<OpenQueue>();
@@ -108,7 +108,7 @@ export class MessageQueues {
   constructor(posix: Posix, names: Names, access: Access) {
     this.#posix = posix;
     this.#names = names;
-    this.#group = access.group;
+    this.#access = access;
     this.#mode = modes(access).file;
   }
 
@@ -215,9 +215,18 @@ export class MessageQueues {
     if (queue) this.closeIdle(queue);
   }
 
+  /** Returns whether a queue may be one of a stranger, which root could remove too. False if it does not exist. */
+  strange(name: string): boolean {
+    const descriptor = this.#posix.openQueue(name);
+    if (descriptor < 0) return descriptor !== -Errno.ENOENT;
+    const stat = this.#posix.stat(descriptor);
+    this.#posix.close(descriptor);
+    return !this.#trusted(stat);
+  }
+
   /**
    * Returns whether a process reads the queue: "gone" if the queue does not exist, "none" if a message waits and nothing was put or taken
-   * for `ms`, otherwise "some".
+   * for `ms`, otherwise "some". That of a stranger has "some", because nothing is known about it.
    */
   readers(name: string, ms: number): "none" | "some" | "gone" {
     const descriptor = this.#posix.openQueue(name);
@@ -226,7 +235,11 @@ export class MessageQueues {
     const stat = this.#posix.stat(descriptor);
     this.#posix.close(descriptor);
     // the kernel records the last put or take in whole seconds
-    return waiting > 0 && typeof stat === "object" && Date.now() - stat.modified >= 1_000 + ms ? "none" : "some";
+    return waiting > 0 && this.#trusted(stat) && Date.now() - stat.modified >= 1_000 + ms ? "none" : "some";
+  }
+
+  #trusted(stat: Stat | number): stat is Stat {
+    return typeof stat === "object" && trusted(stat, this.#posix.user, this.#access);
   }
 
   /** Closes all queues. */
@@ -283,11 +296,15 @@ export class MessageQueues {
     }
   }
 
-  /** Gives a queue to the group, if that has not been done: another process of this user may have created it a moment ago. */
+  /**
+   * Gives a queue to the group, if that has not been done: another process of this user may have created it a moment ago. That of another
+   * user stays as it is, though root could give it away: its user has it open.
+   */
   #share(descriptor: number): Stat | number {
     const stat = this.#posix.stat(descriptor);
-    if (this.#group === undefined || typeof stat === "number" || (stat.mode & UNSHARED) === 0) return stat;
-    this.#posix.share(descriptor, this.#mode, this.#group);
+    if (this.#access.group === undefined || typeof stat === "number" || (stat.mode & UNSHARED) === 0) return stat;
+    if (stat.uid !== this.#posix.user) return stat;
+    this.#posix.share(descriptor, this.#mode, this.#access.group);
     return this.#posix.stat(descriptor);
   }
 
@@ -296,8 +313,8 @@ export class MessageQueues {
    * may be ambiguous.
    */
   #belongs(name: string, { uid, gid, mode }: Stat): boolean {
-    const shared = this.#group !== undefined;
-    if (shared && gid === this.#group && (mode & ACCESS) === (this.#mode & ACCESS)) return true;
+    const shared = this.#access.group !== undefined;
+    if (shared && gid === this.#access.group && (mode & ACCESS) === (this.#mode & ACCESS)) return true;
     return uid === this.#posix.user && (mode & ACCESS) === 0 && (!shared || this.#names.madeByPymq(name));
   }
 
@@ -308,7 +325,7 @@ export class MessageQueues {
   }
 
   #create(name: string, sizes: readonly Size[]): number {
-    const mode = this.#mode & OWNER | (this.#group === undefined ? 0 : UNSHARED);
+    const mode = this.#mode & OWNER | (this.#access.group === undefined ? 0 : UNSHARED);
     const what = `Cannot create ${this.#names.title(name)}`;
     let refused = 0;
     for (const size of sizes) {
