@@ -7,6 +7,7 @@ import { Names } from "../../src/providers/aws/names.ts";
 import { type Fault, HttpProxy } from "../aws/http_proxy.ts";
 import { here } from "../support/peer.ts";
 import { FauxqsServer } from "../support/fauxqs_server.ts";
+import { itShared } from "../support/share.ts";
 import { diagnose } from "./doctor.ts";
 import { tsmq } from "./run.ts";
 
@@ -37,7 +38,7 @@ describe("tsmq doctor aws:", () => {
     }
   }
 
-  it("finds no problem on a healthy service, and leaves nothing behind", async () => {
+  itShared("finds no problem on a healthy service, and leaves nothing behind", async () => {
     const ns = fresh();
     const diagnosis = await diagnose(url(), ns, { env: KEY });
     const names = ["service", "permissions", "redrive", "leftovers", "namespace", "bus"];
@@ -46,7 +47,7 @@ describe("tsmq doctor aws:", () => {
     assertEquals((await tsmq(["reap", url(), ...ns], { env: KEY })).lines, []);
   });
 
-  it("reports an endpoint that refuses connections, or an unknown host", async () => {
+  itShared("reports an endpoint that refuses connections, or an unknown host", async () => {
     const down = await diagnose("aws:us-east-1?endpoint=http://127.0.0.1:1", [], { env: KEY });
     assertEquals(down.notOk(), ["endpoint: broken"]);
     assertMatch(down.of("endpoint").mend!, /start the emulator/);
@@ -55,7 +56,7 @@ describe("tsmq doctor aws:", () => {
     assertMatch(lost.of("endpoint").mend!, /DNS/);
   });
 
-  it("reports a missing region, or missing credentials", async () => {
+  itShared("reports a missing region, or missing credentials", async () => {
     const region = await diagnose("aws:", [], { env: { ...KEY, ...NONE, AWS_REGION: "", AWS_DEFAULT_REGION: "" } });
     assertEquals(region.notOk(), ["region: broken"]);
     assertMatch(region.of("region").mend!, /aws:eu-central-1/);
@@ -71,7 +72,7 @@ describe("tsmq doctor aws:", () => {
     ["ExpiredToken", /get new ones/],
   ];
   for (const [name, mend] of keys) {
-    it(`explains rejected credentials: ${name}`, async () => {
+    itShared(`explains rejected credentials: ${name}`, async () => {
       const { notOk, of } = await refusing(() => ({ status: 403, name }));
       assertEquals(notOk(), ["credentials: broken"]);
       assertMatch(of("credentials").mend!, mend);
@@ -81,7 +82,7 @@ describe("tsmq doctor aws:", () => {
   for (
     const action of ["sqs:CreateQueue", "sqs:ReceiveMessage", "sns:CreateTopic", "sns:Subscribe", "sns:PublishBatch"]
   ) {
-    it(`reports that ${action} is denied`, async () => {
+    itShared(`reports that ${action} is denied`, async () => {
       const name = `may ${action.replace("Batch", "")}`;
       const { notOk, of } = await refusing((asked) =>
         asked === action ? { status: 403, name: "AccessDeniedException" } : undefined
@@ -91,7 +92,7 @@ describe("tsmq doctor aws:", () => {
     });
   }
 
-  it("reports the remains of dead buses, and reap deletes them", async () => {
+  itShared("reports the remains of dead buses, and reap deletes them", async () => {
     const [, namespace] = fresh();
     const QueueName = `tsmq-${namespace}-${"0".repeat(32)}`;
     const client = new SQSClient({
@@ -118,36 +119,39 @@ describe("tsmq doctor aws:", () => {
     assertEquals(lines, [`{"removed":"queue ${QueueName}"}`, `{"removed":"topic ${Name}"}`]);
   });
 
-  it("reports queues into which every queue of the account may move items, on a service that knows the attribute", async () => {
-    const namespace = fresh()[1]!;
-    const names = new Names(namespace);
-    const client = new SQSClient({
-      region: "us-east-1",
-      endpoint: server.endpoint,
-      credentials: { accessKeyId: "test", secretAccessKey: "test" },
-    });
-    const policies = { default: undefined, all: "allowAll", none: "denyAll", some: "byQueue" };
-    for (const [queue, redrivePermission] of Object.entries(policies)) {
-      const sourceQueueArns = queue === "some" ? ["arn:aws:sqs:us-east-1:000000000000:mine"] : undefined;
-      const Attributes = redrivePermission === undefined
-        ? undefined
-        : { RedriveAllowPolicy: JSON.stringify({ redrivePermission, sourceQueueArns }) };
-      await client.send(new CreateQueueCommand({ QueueName: names.queue(queue), Attributes }));
-    }
-    client.destroy();
-    const { of, code } = await diagnose(url(), ["-n", namespace], { env: KEY });
-    assertEquals([code, of("redrive").state], [0, "risk"]);
-    const open = `${names.queue("all")}, ${names.queue("default")}`;
-    const found = `2 of 4 queue(s) accept items from every queue of the account: ${open}`;
-    assertEquals(of("redrive").detail, found);
-    assertMatch(of("redrive").mend!, /RedriveAllowPolicy.*docs\/aws\.md/);
-    proxy.fault = ({ body }) =>
-      body.includes("RedriveAllowPolicy") ? { status: 400, name: "InvalidAttributeName" } : undefined;
-    const unknown = await diagnose(url(), ["-n", namespace], { env: KEY });
-    proxy.fault = () => undefined;
-    assertEquals(unknown.of("redrive").state, "ok");
-    assertMatch(unknown.of("redrive").detail, /cannot check/);
-  });
+  itShared(
+    "reports queues into which every queue of the account may move items, on a service that knows the attribute",
+    async () => {
+      const namespace = fresh()[1]!;
+      const names = new Names(namespace);
+      const client = new SQSClient({
+        region: "us-east-1",
+        endpoint: server.endpoint,
+        credentials: { accessKeyId: "test", secretAccessKey: "test" },
+      });
+      const policies = { default: undefined, all: "allowAll", none: "denyAll", some: "byQueue" };
+      for (const [queue, redrivePermission] of Object.entries(policies)) {
+        const sourceQueueArns = queue === "some" ? ["arn:aws:sqs:us-east-1:000000000000:mine"] : undefined;
+        const Attributes = redrivePermission === undefined
+          ? undefined
+          : { RedriveAllowPolicy: JSON.stringify({ redrivePermission, sourceQueueArns }) };
+        await client.send(new CreateQueueCommand({ QueueName: names.queue(queue), Attributes }));
+      }
+      client.destroy();
+      const { of, code } = await diagnose(url(), ["-n", namespace], { env: KEY });
+      assertEquals([code, of("redrive").state], [0, "risk"]);
+      const open = `${names.queue("all")}, ${names.queue("default")}`;
+      const found = `2 of 4 queue(s) accept items from every queue of the account: ${open}`;
+      assertEquals(of("redrive").detail, found);
+      assertMatch(of("redrive").mend!, /RedriveAllowPolicy.*docs\/aws\.md/);
+      proxy.fault = ({ body }) =>
+        body.includes("RedriveAllowPolicy") ? { status: 400, name: "InvalidAttributeName" } : undefined;
+      const unknown = await diagnose(url(), ["-n", namespace], { env: KEY });
+      proxy.fault = () => undefined;
+      assertEquals(unknown.of("redrive").state, "ok");
+      assertMatch(unknown.of("redrive").detail, /cannot check/);
+    },
+  );
 
   if (here === "deno") {
     it("names the missing permission of Deno", async () => {

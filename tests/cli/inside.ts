@@ -19,14 +19,23 @@ export type Beside = (lines: () => string[]) => unknown;
 
 let last: Promise<unknown> = Promise.resolve();
 
+/** The surroundings of a command in the process of the test. */
+export interface Surroundings {
+  /** Lines of standard input. */
+  readonly input?: readonly string[];
+  /** Variables of the environment, while it runs. `TSMQ_NAMESPACE` is read before, when the modules are loaded. */
+  readonly env?: Readonly<Record<string, string>>;
+  readonly beside?: Beside;
+}
+
 /** Runs a command and waits until it calls `process.exit`. Commands run one at a time, because a process has one standard output. */
-export function inside(args: readonly string[], input: readonly string[] = [], beside?: Beside): Promise<Printed> {
-  const run = last.then(() => runAlone(args, input, beside));
+export function inside(args: readonly string[], surroundings: Surroundings = {}): Promise<Printed> {
+  const run = last.then(() => runAlone(args, surroundings));
   last = run.catch(() => {});
   return run;
 }
 
-async function runAlone(args: readonly string[], input: readonly string[], beside?: Beside): Promise<Printed> {
+async function runAlone(args: readonly string[], { input = [], env = {}, beside }: Surroundings): Promise<Printed> {
   const printed = { stdout: "", output: "" };
   const stream = (take: (text: string) => void) =>
     new Writable({
@@ -48,8 +57,10 @@ async function runAlone(args: readonly string[], input: readonly string[], besid
     exit: () => code = Number(process.exitCode ?? 0),
   };
   const real = Object.keys(replaced).map((name) => [name, Object.getOwnPropertyDescriptor(process, name)!] as const);
+  const variables = Object.keys(env).map((name) => [name, process.env[name]] as const);
   process.exitCode = 0;
   try {
+    Object.assign(process.env, env);
     for (const [name, value] of Object.entries(replaced)) {
       Object.defineProperty(process, name, { configurable: true, writable: true, value });
     }
@@ -63,6 +74,10 @@ async function runAlone(args: readonly string[], input: readonly string[], besid
     return { code: code ?? Number(process.exitCode), ...printed };
   } finally {
     for (const [name, descriptor] of real) Object.defineProperty(process, name, descriptor);
+    for (const [name, value] of variables) {
+      if (value === undefined) delete process.env[name];
+      else process.env[name] = value;
+    }
     process.exitCode = before ?? 0;
   }
 }

@@ -40,7 +40,7 @@ describe("tsmq with keys", () => {
       await using bus = await Bus.open(redis({ url }), { namespace, keys: [{ id: "k", secret: SECRET }], encrypt });
       await bus.expose("add", (a: number, b: number) => a + b);
       const env = { TSMQ_URL: url, TSMQ_NAMESPACE: namespace, TSMQ_KEYS_FILE: file };
-      assertEquals(await tsmq(["call", "add", "1", "2"], { env }), { code: 0, lines: ["3"], errors: [] });
+      assertEquals(await tsmq(["call", "add", "1", "2"], { env, own: true }), { code: 0, lines: ["3"], errors: [] });
       const jobs = bus.queue(encrypt ? "encrypted" : "signed"); // items of the other round may be left
       await jobs.put({ id: 7 });
       const got = await tsmq(["get", url, jobs.name, "-n", namespace, "--keys", file]);

@@ -11,7 +11,7 @@ import { ipc } from "../../src/providers/ipc/provider.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
 import { printableLines } from "../../src/internal/printable.ts";
 import { FauxqsServer } from "../support/fauxqs_server.ts";
-import { runsHere } from "../support/share.ts";
+import { runsHere, share } from "../support/share.ts";
 import { RedisServer } from "../support/redis_server.ts";
 import { until } from "../support/until.ts";
 import type { Beside } from "./inside.ts";
@@ -59,7 +59,8 @@ if (process.platform === "linux") {
 const SERVED = fileURLToPath(new URL("served.ts", import.meta.url));
 const HOSTILE = "\x1b]52;c;ZXZpbA==\x07\n\u202etsmq: done";
 
-for (const [name, start] of Object.entries(GROUNDS)) {
+// what a command does hardly depends on the runtime; other files run commands on Redis and on memory under both
+for (const [name, start] of share(Object.entries(GROUNDS))) {
   describe(`tsmq looks into ${name}`, () => {
     const namespace = `n${crypto.randomUUID().slice(0, 8)}`;
     let ground: Ground;

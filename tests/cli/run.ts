@@ -13,11 +13,11 @@ const PROGRAM = fileURLToPath(new URL("../../cli/mod.ts", import.meta.url));
 export interface RunOptions {
   /** Lines of standard input. */
   readonly input?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
   /** Runs beside a command in this process, which ends after it. */
   readonly beside?: Beside;
-  /** Standard input does not end after them. Default false. */
+  /** Standard input does not end after its lines. Default false. */
   readonly open?: boolean;
-  readonly env?: Readonly<Record<string, string>>;
   /** Deno's permissions. Default: all. */
   readonly permissions?: readonly string[];
   /** A command that starts it, such as `["prlimit", "--msgqueue=1000"]`. */
@@ -80,12 +80,13 @@ export class Running implements AsyncDisposable {
 }
 
 /** Runs a command and waits until it ends: in this process, unless its options need one of its own. */
-export async function tsmq(args: readonly string[], { input, beside, ...options }: RunOptions = {}): Promise<Outcome> {
-  if (Object.values(options).every((option) => option === undefined)) {
-    const { code, stdout, output } = await inside(args, input, beside);
+export async function tsmq(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
+  const { input, env, beside, ...own } = options;
+  if (Object.values(own).every((option) => option === undefined)) {
+    const { code, stdout, output } = await inside(args, { input, env, beside });
     return outcome(code, stdout.split("\n").slice(0, -1), output);
   }
-  await using running = new Running(args, { input, ...options });
+  await using running = new Running(args, options);
   return await running.ended();
 }
 

@@ -1,4 +1,5 @@
 /** Splits tests between the runtimes, where the other program of a test matters and the runtime hardly does. `TSMQ_TEST_ALL=1`: no split. */
+import { it } from "@std/testing/bdd";
 import process from "node:process";
 import { here } from "./peer.ts";
 
@@ -8,6 +9,12 @@ export const ALL: boolean = process.env.TSMQ_TEST_ALL === "1";
 /** Whether this runtime runs the test with this number. */
 export function runsHere(n: number): boolean {
   return ALL || n % 2 === (here === "deno" ? 0 : 1);
+}
+
+/** `it` for tests of which each runtime runs about half. */
+export function itShared(name: string, fn: () => unknown): void {
+  // by the name, because the tests before it may differ between the runtimes
+  if (runsHere([...name].reduce((sum, char) => sum + char.charCodeAt(0), 0))) it(name, fn);
 }
 
 /** Returns the half of these tests that this runtime runs; the other one runs the other half. */

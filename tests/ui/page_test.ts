@@ -12,6 +12,7 @@ import type { Provider } from "../../src/provider/provider.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
 import { type Dashboard, openDashboard } from "../../ui/mod.ts";
 import { RedisServer } from "../support/redis_server.ts";
+import { share } from "../support/share.ts";
 import { itNeeds } from "../support/skip.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
 import { missing, tool } from "../support/tools.ts";
@@ -239,7 +240,9 @@ describe("the dashboard's page", () => {
     await page.close();
   });
 
-  for (const [scheme, background] of [["light", "rgb(246, 247, 249)"], ["dark", "rgb(20, 23, 28)"]] as const) {
+  const schemes = [["light", "rgb(246, 247, 249)"], ["dark", "rgb(20, 23, 28)"]] as const;
+  // the runtime has no part in what the browser draws
+  for (const [scheme, background] of share(schemes)) {
     it(`is ${scheme} if the browser prefers it, and axe finds no accessibility fault, including contrast`, async () => {
       const page = await open(scheme);
       await page.evaluate(AXE);

@@ -13,13 +13,14 @@ import { redis } from "../../src/providers/redis/provider.ts";
 import { type Dashboard, openDashboard } from "../../ui/mod.ts";
 import type { Action, Frame, Job, Page, QueueRow, Row } from "../../ui/protocol.ts";
 import { FauxqsServer } from "../support/fauxqs_server.ts";
+import { share } from "../support/share.ts";
 import { RedisServer } from "../support/redis_server.ts";
 import { until } from "../support/until.ts";
 
 /** Milliseconds between samples. */
 const INTERVAL = 100;
 /** The dead letters of a retry that takes some time. */
-const LETTERS = 5_000;
+const LETTERS = 3_000;
 
 /** A viewer without a browser. */
 class Viewer implements AsyncDisposable {
@@ -109,7 +110,8 @@ async function fauxqs(): Promise<{ endpoint: string; stop(): Promise<void> }> {
   return { endpoint: server.endpoint, stop: () => server.stop() };
 }
 
-for (const [name, start] of Object.entries(WORLDS)) {
+// the other tests of the dashboard run on Redis under both runtimes
+for (const [name, start] of share(Object.entries(WORLDS))) {
   describe(`the dashboard on ${name}`, () => {
     const namespace = `ui-${crypto.randomUUID()}`;
     let world: World;
