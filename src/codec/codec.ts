@@ -28,6 +28,8 @@ export interface Decoded {
   value: unknown;
   /** The tag of the whole body, if it has one: the name of a class, or of a type such as `tuple`. */
   type?: string;
+  /** The bytes that its types take (`Codec.typed`), if they were known only after asynchronous schemas. */
+  typed?: number;
 }
 
 /** Returns whether a body can hold a tag or a `__proto__`. Two searches cost less than one regular expression. */
@@ -55,9 +57,9 @@ const WITHIN = ["__undefined", "__proto", "\\u00"];
  */
 export class Codec {
   readonly #classes = new Classes();
-  readonly #reviver = new Reviver(this.#classes);
+  #reviver = new Reviver(this.#classes, true);
   /** The reviver for bodies without tags. It visits only marked values. */
-  readonly #untagged = new Reviver(this.#classes, false);
+  #untagged = new Reviver(this.#classes, false);
   /** The largest number of bytes of a body that this codec encodes and decodes (the option `maxReceive`). */
   readonly maxBody: number;
   /** About how many bytes the types of the last decoded body take, in addition to the value of its JSON (`heldBytes`). */
@@ -162,7 +164,10 @@ export class Codec {
       const value = list && type ? reviver.list(type, list) : reviver.body(parsed, mark, body.length);
       this.typed = reviver.bytes;
       if (!(value instanceof Promise)) return decoded(value, type);
-      return settled(value, type, ownText(body));
+      // the reviver is this body's, until its schemas have ended
+      if (tags) this.#reviver = new Reviver(this.#classes, true);
+      else this.#untagged = new Reviver(this.#classes, false);
+      return settled(value, type, ownText(body), reviver);
     } catch (error) {
       throw unreadable(error, body);
     }
@@ -248,9 +253,16 @@ function decoded(value: unknown, type: string | undefined): Decoded {
   return type === undefined ? { value } : { value, type };
 }
 
-async function settled(value: Promise<unknown>, type: string | undefined, body: string): Promise<Decoded> {
+async function settled(
+  value: Promise<unknown>,
+  type: string | undefined,
+  body: string,
+  reviver: Reviver,
+): Promise<Decoded> {
+  const { bytes } = reviver;
   try {
-    return decoded(await value, type);
+    const result = decoded(await value, type);
+    return reviver.bytes === bytes ? result : { ...result, typed: reviver.bytes };
   } catch (error) {
     throw unreadable(error, body);
   }

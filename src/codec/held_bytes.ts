@@ -16,7 +16,9 @@ const TYPES: ReadonlyMap<string, number> = new Map([
   [OWN.date, 96],
   [OWN.bigint, 48],
 ]);
-/** The same for a field that is undefined, and for one with an integer as its key (`prepare`). */
+/** The most that the types of a body take for each of its characters: an empty set in a list has three. */
+export const MOST_TYPED = 86;
+/** About how many bytes a field takes that is undefined, and one with an integer as its key (`prepare`). */
 const MISSING = { field: 72, integer: 256 };
 
 /**

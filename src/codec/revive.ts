@@ -4,14 +4,14 @@
  * @module
  */
 import { ValidationError } from "../errors.ts";
-import { isA, textOf } from "../internal/thrown.ts";
-import { validate } from "./schema.ts";
 import { Collections } from "./collections.ts";
-import { missingBytes, typeBytes } from "./held_bytes.ts";
+import { missingBytes, MOST_TYPED, typeBytes } from "./held_bytes.ts";
 import { bigint, bytes, date, malformed } from "./scalars.ts";
 import { type Classes, type EventClass, reviveOf, schemaOf } from "./classes.ts";
+import { bare, isPlain, isRecord, make, put } from "./instances.ts";
 import { type Kind, kindIn, KINDS, type Mark, markAt, sizeOfMissing, type Within, withinOf } from "./marks.ts";
 import { type Fields, MAX_DEPTH, OWN, prepare } from "./tags.ts";
+import { after, later, Validations } from "./validations.ts";
 
 /**
  * The largest number of marked keys: `each` for each character of a body, and `any` more for the whole body. One mark may describe all
@@ -33,44 +33,57 @@ export function tagIn(value: unknown): string | undefined {
 }
 
 /**
- * Restores the types of values, from tags (PyMQ and older versions of tsmq write them) and from marks. It changes the arrays and objects
- * of the parser in place.
+ * Restores the types of the values of one body, from tags (PyMQ and older versions of tsmq write them) and from marks. It changes the
+ * arrays and objects of the parser in place.
  */
 export class Reviver {
   readonly #classes: Classes;
   readonly #tags: boolean;
+  #length = 0;
   /** The number of marked keys, and the size of undefined fields, that the rest of the body may still have. */
   #keys = 0;
   #missing = 0;
-  /** The bytes of the current body's values in addition to those of its JSON. */
   #bytes = 0;
   readonly #collections = new Collections();
+  readonly #validations = new Validations();
 
   /** Creates a reviver for instances of these classes. `tags`: whether bodies may contain tags. */
-  constructor(classes: Classes, tags = true) {
+  constructor(classes: Classes, tags: boolean) {
     this.#classes = classes;
     this.#tags = tags;
   }
 
-  /** About how many bytes the last body's value takes in addition to that of its JSON, because of its types. */
+  /**
+   * About how many bytes the value of the body takes in addition to that of its JSON, because of its types: at most, while a part of it waits
+   * for schemas.
+   */
   get bytes(): number {
-    return this.#bytes;
+    return this.#validations.waiting ? MOST_TYPED * this.#length : this.#bytes;
   }
 
-  /** Revives the value of a body of this length. Returns a promise if the schema of a class is asynchronous. */
+  /**
+   * Revives the value of a body of this length. Returns a promise if the schema of a class is asynchronous. The reviver is then the body's:
+   * it must not revive another one.
+   */
   body(value: unknown, mark: Mark | undefined, length: number): unknown {
+    this.#length = length;
     this.#keys = MAX_KEYS.any + MAX_KEYS.each * length;
     this.#missing = FREE + length;
-    this.#bytes = 0;
-    this.#collections.begin();
-    return this.revive(value, mark);
+    this.#begin();
+    const revived = this.revive(value, mark);
+    if (revived instanceof Promise) revived.catch((error) => this.#validations.stop(error));
+    return revived;
   }
 
   /** Revives a body that is a tagged list whose elements have no tags. */
   list(tag: string, list: unknown[]): unknown {
+    this.#begin();
+    return this.apply(tag, list);
+  }
+
+  #begin(): void {
     this.#bytes = 0;
     this.#collections.begin();
-    return this.apply(tag, list);
   }
 
   /** Revives a value and all values in it. Returns a promise if the schema of a class is asynchronous. */
@@ -113,14 +126,14 @@ export class Reviver {
         return ["NaN", "Infinity", "-Infinity"].includes(value as string) ? Number(value) : malformed(tag);
     }
     const type = this.#classes.get(tag);
-    return type ? instance(type, tag, value) : value;
+    return type ? this.#instance(type, tag, value) : value;
   }
 
   /** Revives a value whose mark has a kind, so that its own keys are not a tag. */
   #marked(kind: Kind, value: unknown, mark: Mark, depth: number): unknown {
     const content = this.#content(value, mark, depth);
     const type = this.#classes.ofMark(kind);
-    if (type) return after(content, (value) => instance(type, kind.slice(1), value));
+    if (type) return after(content, (value) => this.#instance(type, kind.slice(1), value));
     const tag = KINDS.get(kind);
     if (tag === undefined) return content; // a class that is not registered, or a kind of a later version
     this.#bytes += typeBytes(tag);
@@ -140,20 +153,24 @@ export class Reviver {
   #plain(fields: Fields, within: Within | undefined, depth: number): unknown {
     const missing = this.#tags ? missingIn(fields) : undefined;
     if (missing || Object.hasOwn(fields, "__proto__")) return this.#copy(fields, {}, within, depth, undefined, missing);
-    const pending: Promise<unknown>[] = [];
     const marked = this.#keysOf(within);
-    for (const key of this.#tags || Array.isArray(within) ? Object.keys(fields) : marked) {
-      if (!Object.hasOwn(fields, key)) continue;
+    const keys = this.#tags || Array.isArray(within) ? Object.keys(fields) : marked;
+    const revived = this.#validations.each(keys.length, (i) => {
+      const key = keys[i]!;
+      if (!Object.hasOwn(fields, key)) return undefined;
       const child = fields[key];
       const mark = markAt(within, key);
-      if (mark === undefined && (typeof child !== "object" || child === null)) continue;
+      if (mark === undefined && (typeof child !== "object" || child === null)) return undefined;
       const revived = this.revive(child, mark, depth + 1);
       // the key is an own one of a parsed object, so the assignment reaches no setter
-      if (revived instanceof Promise) pending.push(later(revived, (value) => fields[key] = value));
-      else if (revived !== child) fields[key] = revived;
-    }
-    this.#addMissing(within, marked, fields);
-    return after(all(pending), () => fields);
+      if (revived instanceof Promise) return later(revived, (value) => fields[key] = value);
+      if (revived !== child) fields[key] = revived;
+      return undefined;
+    });
+    return after(revived, () => {
+      this.#addMissing(within, marked, fields);
+      return fields;
+    });
   }
 
   /** Revives an object whose tag is among its fields. */
@@ -181,19 +198,21 @@ export class Reviver {
     missing?: string[],
   ): unknown {
     if (depth >= MAX_DEPTH) tooDeep();
-    const pending: Promise<unknown>[] = [];
     const keys = Object.keys(fields);
     prepare(target, missing ? [...keys, ...missing] : keys);
-    for (const key of keys) {
-      if (key === "__proto__" || key === tagKey || missing && key === "__undefined") continue;
+    const revived = this.#validations.each(keys.length, (i) => {
+      const key = keys[i]!;
+      if (key === "__proto__" || key === tagKey || missing && key === "__undefined") return undefined;
       const revived = this.revive(fields[key], markAt(within, key), depth + 1);
       // a promise is assigned too, so that the key keeps its place
       put(target, key, revived);
-      if (revived instanceof Promise) pending.push(later(revived, (value) => put(target, key, value)));
-    }
-    for (const key of missing ?? []) if (key !== "__proto__") this.#miss(target, key);
-    this.#addMissing(within, this.#keysOf(within), target);
-    return after(all(pending), () => target);
+      return revived instanceof Promise ? later(revived, (value) => put(target, key, value)) : undefined;
+    });
+    return after(revived, () => {
+      for (const key of missing ?? []) if (key !== "__proto__") this.#miss(target, key);
+      this.#addMissing(within, this.#keysOf(within), target);
+      return target;
+    });
   }
 
   /** Adds the fields that marks show as undefined: JSON leaves them out. */
@@ -230,19 +249,19 @@ export class Reviver {
     depth: number,
     finish?: (element: unknown, tag: string | undefined) => unknown,
   ): Promise<unknown> | undefined {
-    const pending: Promise<unknown>[] = [];
     const revive = (i: number) => {
       const tag = finish && tagIn(list[i]);
       const revived = this.revive(list[i], markAt(within, i), depth + 1);
       const done = finish ? after(revived, (element) => finish(element, tag)) : revived;
-      if (done instanceof Promise) pending.push(later(done, (element) => list[i] = element));
-      else list[i] = done;
+      if (done instanceof Promise) return later(done, (element) => list[i] = element);
+      list[i] = done;
+      return undefined;
     };
-    if (this.#tags || finish || Array.isArray(within)) { for (let i = 0; i < list.length; i++) revive(i); }
-    else {for (const key of this.#keysOf(within)) {
-        if (key !== "length" && Object.hasOwn(list, key)) revive(Number(key));
-      }}
-    return all(pending);
+    if (this.#tags || finish || Array.isArray(within)) return this.#validations.each(list.length, revive);
+    const keys = this.#keysOf(within);
+    return this.#validations.each(keys.length, (i) => {
+      return keys[i] !== "length" && Object.hasOwn(list, keys[i]!) ? revive(Number(keys[i])) : undefined;
+    });
   }
 
   /** Creates a Map from a list of pairs, or from an object and the order of its `keys`. */
@@ -257,6 +276,18 @@ export class Reviver {
     return map.size === length && keys.every((key) => Object.hasOwn(value, key)) ? map : malformed(OWN.map);
   }
 
+  /** Creates an instance of a class from its fields, or from what its schema makes of a value. */
+  #instance(type: EventClass, tag: string, value: unknown): unknown {
+    if (value instanceof type) return value;
+    const schema = schemaOf(type);
+    if (!schema) return isPlain(value) ? make(type, tag, value) : value;
+    return after(this.#validations.validate(schema, value, `"${tag}"`), (output) => {
+      if (output instanceof type) return output;
+      if (!isPlain(output)) throw new ValidationError(`Cannot accept "${tag}": its schema did not return an object`);
+      return make(type, tag, output);
+    });
+  }
+
   /** Returns the keys that marks describe, and counts them. */
   #keysOf(within: Within | undefined): readonly string[] {
     if (typeof within !== "object" || within === null || Array.isArray(within)) return NO_KEYS;
@@ -267,62 +298,10 @@ export class Reviver {
   }
 }
 
-function instance(type: EventClass, tag: string, value: unknown): unknown {
-  if (value instanceof type) return value;
-  const schema = schemaOf(type);
-  if (!schema) return isPlain(value) ? make(type, tag, value) : value;
-  return after(validate(schema, value, `"${tag}"`), (output) => {
-    if (output instanceof type) return output;
-    if (!isPlain(output)) throw new ValidationError(`Cannot accept "${tag}": its schema did not return an object`);
-    return make(type, tag, output);
-  });
-}
-
-function make(type: EventClass, tag: string, fields: Fields): unknown {
-  const revive = reviveOf(type);
-  if (!revive) return copy(fields, bare(type));
-  let made: unknown;
-  try {
-    made = revive(copy(fields, {}));
-  } catch (cause) {
-    throw new ValidationError(`Cannot revive "${tag}": ${textOf(cause)}`, [], { cause });
-  }
-  if (made instanceof Promise) made.catch(() => {}); // refused below; its rejection must not end the process
-  if (isA(made, type)) return made;
-  throw new ValidationError(`Cannot revive "${tag}": its static revive() did not return an instance of the class`);
-}
-
 function missingIn(fields: Fields): string[] | undefined {
   const { __undefined: keys } = fields;
   if (!Array.isArray(keys)) return undefined;
   return keys.every((key) => typeof key === "string" && !Object.hasOwn(fields, key)) ? keys : undefined;
-}
-
-function bare(type: EventClass): Fields {
-  return Object.create(type.prototype as object);
-}
-
-function copy(fields: Fields, target: Fields): Fields {
-  const keys = Object.keys(fields);
-  prepare(target, keys);
-  for (const key of keys) if (key !== "__proto__") put(target, key, fields[key]);
-  return target;
-}
-
-/** Defines a field, so that a key from the wire never calls a setter. If the target does not have the key, it assigns, which is faster. */
-function put(target: Fields, key: string, value: unknown): void {
-  if (!(key in target)) target[key] = value;
-  else Object.defineProperty(target, key, { value, writable: true, enumerable: true, configurable: true });
-}
-
-function isRecord(value: unknown): value is Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function isPlain(value: unknown): value is Fields {
-  if (!isRecord(value)) return false;
-  const prototype = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
 }
 
 function isString(value: unknown): value is string {
@@ -339,19 +318,4 @@ function tooManyMarks(): never {
 
 function tooDeep(): never {
   throw new ValidationError(`Cannot read a body: nested more than ${MAX_DEPTH} levels deep`);
-}
-
-function after(value: unknown, next: (value: unknown) => unknown): unknown {
-  return value instanceof Promise ? later(value, next) : next(value);
-}
-
-function all(pending: Promise<unknown>[]): Promise<unknown> | undefined {
-  return pending.length ? later(Promise.all(pending), () => undefined) : undefined;
-}
-
-/** Chains `next`. If another value fails first, nothing awaits this promise, and its rejection must not end the process. */
-function later<T>(value: Promise<T>, next: (value: T) => unknown): Promise<unknown> {
-  const promise = value.then(next);
-  promise.catch(() => {});
-  return promise;
 }

@@ -130,12 +130,16 @@ export class SharedSubscription {
     } catch (error) {
       return this.#refuse(topic, body, error);
     }
-    const bytes = heldBytes(opened?.body ?? body, this.#core.codec.typed);
-    if (!(decoded instanceof Promise)) return this.#add(topic, body, decoded, headers, bytes);
+    const { typed } = this.#core.codec;
+    const held = (bytes = typed) => heldBytes(opened?.body ?? body, bytes);
+    if (!(decoded instanceof Promise)) return this.#add(topic, body, decoded, headers, held());
     this.#decoding = true;
     this.#behind ??= new Fifo();
     decoded
-      .then((decoded) => this.#add(topic, body, decoded, headers, bytes), (error) => this.#refuse(topic, body, error))
+      .then(
+        (decoded) => this.#add(topic, body, decoded, headers, held(decoded.typed)),
+        (error) => this.#refuse(topic, body, error),
+      )
       .then(() => {
         this.#decoding = false;
         this.#resume();

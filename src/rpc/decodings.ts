@@ -76,7 +76,7 @@ export class Decodings extends PendingWork {
       end?.();
     };
     void this.track(
-      decoding.finally(ended).then((decoded) => accept(decoded, body, typed)).catch((error) => {
+      decoding.finally(ended).then((decoded) => accept(decoded, body, decoded.typed ?? typed)).catch((error) => {
         this.#fail(error, body, name, accept);
       }),
     );

@@ -196,9 +196,10 @@ export class AnswerQueue {
       for (const { body } of await link.receive(this.name, { max: 64, wait: Infinity, signal })) {
         this.#awaited--;
         try {
-          const decoded = codec.decode(body);
+          const decoding = codec.decode(body);
           const { typed } = codec;
-          take(readAnswer((await decoded).value), () => heldBytes(body, typed));
+          const decoded = await decoding;
+          take(readAnswer(decoded.value), () => heldBytes(body, decoded.typed ?? typed));
         } catch (error) {
           take(undefined, () => 0, error);
         }
