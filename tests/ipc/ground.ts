@@ -8,7 +8,8 @@ import { CrashSlot } from "../../src/providers/ipc/crash_slot.ts";
 import { removeBus } from "../../src/providers/ipc/cleanup.ts";
 import { nameOfItem, queueDirectory } from "../../src/providers/ipc/items.ts";
 import { Leases } from "../../src/providers/ipc/leases.ts";
-import { Names } from "../../src/providers/ipc/names.ts";
+import { EVENTS, INBOX } from "../../src/providers/ipc/mqueues.ts";
+import { eventsOf, inboxOf, Names } from "../../src/providers/ipc/names.ts";
 import { loadPosix, type Posix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
@@ -64,6 +65,13 @@ export class HandmadeBus implements Disposable {
     const receipt = nameOfItem({ key: leases.key(), starts: 1, lease: 0, unconfirmed: false, bus: this.busName });
     this.internals.bodyFiles.writeFile(`${queueDirectory(name)}/held`, receipt, message, true);
     return (lease) => void assert(leases.extend(name, receipt, lease));
+  }
+
+  /** Creates the queues of a bus, which nothing reads. */
+  createQueues(): void {
+    const { queues } = this.internals;
+    queues.create(eventsOf(this.busName), EVENTS);
+    queues.create(inboxOf(this.busName), INBOX);
   }
 
   /** Turns it into a bus whose process has ended. Returns the new name. */

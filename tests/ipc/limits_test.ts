@@ -9,7 +9,7 @@ import { Names, probeOf } from "../../src/providers/ipc/names.ts";
 import { loadPosix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { makeDir, removeDir } from "../support/child.ts";
-import { runsHere } from "../support/share.ts";
+import { ALL, runsHere } from "../support/share.ts";
 import { skip } from "../support/skip.ts";
 import { describePlainUser, PLAIN_USER } from "./as_plain_user.ts";
 import { fresh, type KernelLimits, noKernelLimits, noOtherUser, rootIsExempt, runAs, runWithin } from "./ground.ts";
@@ -18,9 +18,12 @@ const PROGRAM = new URL("plain_user.ts", import.meta.url);
 const SMALL_KERNEL = new URL("small_kernel.ts", import.meta.url);
 const OTHER_USER = new URL("other_user.ts", import.meta.url);
 
+// the nightly run has workers for 60 buses, and exceeds the 1,024 descriptors of a process; the others have fewer descriptors
+const [alive, inTurn] = ALL ? [60, 1_500] : [15, 300];
+
 describePlainUser(PROGRAM, [
-  ["has 60 buses alive at once", { reached: 60, received: 60 }, "buses"],
-  ["uses and frees 1,500 queues in turn in one process", { got: 1_500, few: true }, "queues"],
+  [`has 60 buses at once, and ${alive} of them receive`, { reached: alive, received: alive }, "buses", alive, 60],
+  [`uses and frees ${inTurn} queues in turn in one process`, { got: inTurn, few: true }, "queues", inTurn],
   ["passes the half of the kit that conformance/ipc_test.ts does not run here", { passed: true, failed: [] }, "kit"],
 ]);
 

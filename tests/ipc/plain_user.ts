@@ -1,20 +1,28 @@
 /** Uses queues as a plain user with the default limits, and prints the results. Argument: the operation. */
 import process from "node:process";
 import { Bus } from "../../src/bus.ts";
-import { conformance } from "../../src/conformance/mod.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { loadPosix } from "../../src/providers/ipc/posix.ts";
 import { ALL, shareOfOther } from "../support/share.ts";
-import { keepWorkers, KEPT } from "./kept_workers.ts";
+import { fewDescriptors, HandmadeBus } from "./ground.ts";
+import { keepWorkers, keptKit } from "./kept_workers.ts";
 
-const doing: Record<string, (namespace: string) => Promise<unknown>> = {
-  async buses(namespace) {
+const doing: Record<string, (namespace: string, ...counts: number[]) => Promise<unknown>> = {
+  async buses(namespace, alive, all) {
     const buses: Bus[] = [];
-    for (let i = 0; i < 60; i++) buses.push(await Bus.open(ipc(), { namespace, connectTimeout: 60_000 }));
+    // the queues of the first buses take the room of buses, but no worker reads them
+    const handmade = [];
+    for (let i = 0; i < all - alive; i++) {
+      const bus = await HandmadeBus.open(namespace);
+      handmade.push(bus);
+      bus.createQueues();
+    }
+    for (let i = 0; i < alive; i++) buses.push(await Bus.open(ipc(), { namespace, connectTimeout: 60_000 }));
     let received = 0;
     await Promise.all(buses.map((bus) => bus.subscribe("all", () => void received++).ready));
     const reached = await buses[0]!.publish("hello", "all");
-    while (received < 60) await new Promise((resolve) => setTimeout(resolve, 5));
+    while (received < alive) await new Promise((resolve) => setTimeout(resolve, 5));
+    for (const bus of handmade) bus[Symbol.dispose]();
     await Promise.all(buses.map((bus) => bus.close()));
     return { reached, received };
   },
@@ -27,12 +35,13 @@ const doing: Record<string, (namespace: string) => Promise<unknown>> = {
     for (const bus of buses) await bus.close();
     return { opened: buses.length };
   },
-  async queues(namespace) {
+  async queues(namespace, count) {
+    if (!ALL) fewDescriptors();
     const bus = await Bus.open(ipc(), { namespace });
     const posix = await loadPosix();
     let got = 0;
-    // more than the 1,024 descriptors of a process and the 256 queues of the system
-    for (let i = 0; i < 1_500; i++) {
+    // more than the descriptors of this process and the 256 queues of the system
+    for (let i = 0; i < count; i++) {
       const queue = bus.queue<number>(`queue-${i}`);
       await queue.put(i);
       if (await queue.get() === i) got++;
@@ -45,10 +54,7 @@ const doing: Record<string, (namespace: string) => Promise<unknown>> = {
   },
   async kit() {
     // `tests/conformance/ipc_test.ts` runs the other half
-    const half = (worker?: URL) => shareOfOther(conformance({ provider: () => ipc({ messageSize: 1_024, worker }) }));
-    const [own, kept] = [half(), half(KEPT)];
-    // a worker ends with its bus where a case is about that
-    const all = own.map((one, n) => ALL || /^(life|closing): /.test(one.name) ? one : kept[n]!);
+    const all = shareOfOther(keptKit((worker) => ipc({ messageSize: 1_024, worker })));
     const endWorkers = keepWorkers();
     const cases = all.filter(({ skip }) => !skip);
     const failed: string[] = [];
@@ -62,5 +68,5 @@ const doing: Record<string, (namespace: string) => Promise<unknown>> = {
   },
 };
 
-const [what, namespace] = process.argv.slice(2) as [string, string];
-console.log(JSON.stringify(await doing[what]!(namespace)));
+const [what, namespace, ...counts] = process.argv.slice(2) as [string, string, ...string[]];
+console.log(JSON.stringify(await doing[what]!(namespace, ...counts.map(Number))));
