@@ -30,7 +30,7 @@ function descriptors(pattern = /^\/(pymq_|dev\/shm\/ipc-)/): string[] {
 
 const MEMBER = new URL("member.ts", import.meta.url);
 /** The number of processes besides the test's own, whose events to all cost the square of it, and how many of them are killed. */
-const [others, kills] = ALL ? [49, 10] : [19, 6];
+const [others, kills] = ALL ? [49, 10] : [9, 3];
 
 describe("processes that are killed", () => {
   // its processes are of both runtimes, whichever runs the test
@@ -41,7 +41,7 @@ describe("processes that are killed", () => {
     const members: Peer[] = [];
     for (let i = 0; i < others; i++) {
       // mostly Bun, which needs less memory
-      members.push(Peer.start(MEMBER, { args: [namespace], runtime: i % 10 === 0 ? "deno" : "bun" }));
+      members.push(Peer.start(MEMBER, { args: [namespace], runtime: i % (ALL ? 10 : 5) === 0 ? "deno" : "bun" }));
       if (i % 5 === 4) await Promise.all(members.slice(-5).map((member) => member.next(60_000)));
     }
     await Promise.all(members.slice(others - others % 5).map((member) => member.next(60_000)));
