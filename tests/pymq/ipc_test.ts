@@ -1,9 +1,11 @@
 // run: kernel-queues, waiting, deadline 300
-import { describe } from "@std/testing/bdd";
+import { afterAll, beforeAll, describe } from "@std/testing/bdd";
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { ipc } from "../../src/providers/ipc/provider.ts";
+import { keepWorkers, KEPT } from "../ipc/kept_workers.ts";
 import { makeDir } from "../support/child.ts";
 import { Peer } from "../support/peer.ts";
+import { ALL } from "../support/share.ts";
 import { itNeeds } from "../support/skip.ts";
 import { missing } from "../support/tools.ts";
 import { suite, type Transport } from "./suite.ts";
@@ -34,13 +36,18 @@ function transport(directory: string): Transport {
     return [...inTheKernel, ...places.flatMap((place) => files(`${place}/${namespace}`))];
   };
   return {
-    provider: () => ipc({ directory }),
+    // a case that waits until nothing is left opens one bus after another
+    provider: () => ipc({ directory, ...!ALL && { worker: KEPT } }),
     where: () => "ipc",
     left,
     lapsed: async (namespace) => !(await left(namespace)).some((name) => name.includes("__rpc_")),
     tidy: (namespace) => places.forEach((place) => rmSync(`${place}/${namespace}`, { recursive: true, force: true })),
   };
 }
+
+let endWorkers: (() => void) | undefined;
+beforeAll(() => void (endWorkers = keepWorkers()));
+afterAll(() => endWorkers?.());
 
 describe("PyMQ and tsmq on one machine, over POSIX IPC", () => {
   for (const [name, run] of suite(transport("/dev/shm"))) itNeeds(lacking)(name, run);
