@@ -6,6 +6,7 @@ import { RawClient } from "../../src/conformance/raw_client.ts";
 import { until } from "../support/until.ts";
 import { KEYS } from "./attacked.ts";
 import { fresh } from "./grounds.ts";
+import { runsHere, share } from "../support/share.ts";
 import { schema } from "../support/schema.ts";
 
 const LIMIT = 10_000;
@@ -31,6 +32,8 @@ async function full(options: BusOptions = {}) {
   const all = { namespace: fresh(), timeout: 600_000, types: [Mark, Slow] };
   const server = await Bus.open(provider, { ...all, ...options, encrypt: false });
   const caller = await Bus.open(provider, { ...all, ...options });
+  // its calls only count, so they need no encryption
+  const filler = options.encrypt ? await Bus.open(provider, { ...all, ...options, encrypt: false }) : caller;
   const errors: BusError[] = [];
   server.addEventListener("error", ({ error }) => errors.push(error as BusError));
   const gate = Promise.withResolvers<void>();
@@ -44,7 +47,7 @@ async function full(options: BusOptions = {}) {
   });
   const abort = new AbortController();
   const calls = [caller.stub("fn", { signal: abort.signal })("cancelled").catch(() => {})];
-  for (let i = 1; i < LIMIT; i++) calls.push(caller.stub("fn")("waits"));
+  for (let i = 1; i < LIMIT; i++) calls.push(filler.stub("fn")("waits"));
   await until("all run", () => running === LIMIT, 120_000);
   return {
     fn: caller.stub("fn"),
@@ -60,13 +63,15 @@ async function full(options: BusOptions = {}) {
     [Symbol.asyncDispose]: async () => {
       gate.resolve();
       await Promise.all(calls);
-      await Promise.all([server.close(), caller.close()]);
+      await Promise.all([server, caller, filler].map((bus) => bus.close()));
     },
   };
 }
 
 describe("a server that is at its limit of calls", () => {
-  for (const [how, options] of [["without keys", {}], ["with encryption", { keys: KEYS, encrypt: true }]] as const) {
+  const ways = [["without keys", {}], ["with encryption", { keys: KEYS, encrypt: true }]] as const;
+  // each runtime makes 10,000 calls in one way
+  for (const [how, options] of share(ways)) {
     it(`refuses requests as busy and does not revive or validate their arguments, until a call is cancelled: ${how}`, async () => {
       await using all = await full(options);
       const { fn, counts, values } = all;
@@ -82,6 +87,8 @@ describe("a server that is at its limit of calls", () => {
       assertEquals(all.errors.map(({ code }) => code), ["busy"]);
     });
   }
+
+  if (!runsHere(1)) return;
 
   it("does the same with a request of PyMQ", async () => {
     await using all = await full();
