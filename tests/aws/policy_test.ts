@@ -9,6 +9,7 @@ import { TOPIC_TAG } from "../../src/providers/aws/topics.ts";
 import { Names, registryOf } from "../../src/providers/aws/names.ts";
 import { nameOf } from "../../src/providers/aws/arns.ts";
 import { aws, type AwsOptions, reap } from "../../src/providers/aws/provider.ts";
+import { runsHere } from "../support/share.ts";
 import { until } from "../support/until.ts";
 import { Admin, NOTHING } from "./admin.ts";
 import { startDoomed } from "./doomed.ts";
@@ -160,7 +161,9 @@ describe("the IAM policy of docs/aws.md", () => {
     await bus.queue("jobs").free();
   }
 
-  itProxied("allows every request of a bus, and nothing else", async () => {
+  // which requests a bus sends does not depend on the runtime
+  const itHere = runsHere(0) ? itProxied : () => {};
+  itHere("allows every request of a bus, and nothing else", async () => {
     const namespace = fresh();
     const policy = policyFor(namespace);
     await live(namespace);

@@ -12,6 +12,7 @@ import { peekAll } from "../../src/queue/peek.ts";
 import { assertLargestHeaders, assertLongLetter } from "../support/long_items.ts";
 import { reported } from "../support/reports.ts";
 import { RedisServer } from "../support/redis_server.ts";
+import { ALL } from "../support/share.ts";
 import { pause, timed, until, within } from "../support/until.ts";
 import { assertWoken, delivery, fresh, NOW, open, SLOW_POLL, takes } from "./halves.ts";
 
@@ -400,7 +401,8 @@ describe("Redis queues", () => {
     const again = await bus.receive("q", { max: 6_000, lease: 60_000 });
     assertEquals(again.map(({ body, attempt }) => [body, attempt]), bodies.map((body) => [body, 2]));
     assertEquals(await bus.receiver.settle("q", again.map(({ receipt }) => receipt), "ack", 0), valid);
-    const many = Array<string[]>(40).fill(receipts).flat(); // more than the arguments of a call
+    // 140,000 are more than a call of a function may have in V8
+    const many = Array<string[]>(ALL ? 40 : 28).fill(receipts).flat();
     // `assertEquals` takes longer for as many values than Redis
     const lost = (results: boolean[]) => results.length === many.length && !results.some((held) => held !== false);
     assert(lost(await bus.receiver.start("q", many)));
