@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe } from "@std/testing/bdd";
 import { aws, type AwsOptions } from "../../src/providers/aws/provider.ts";
 import type { Harness } from "../../src/conformance/mod.ts";
 import { type Emulator, proxied, startEmulator } from "../aws/emulator.ts";
+import { share } from "../support/share.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
 import { kit } from "./run.ts";
 
@@ -32,5 +33,6 @@ describe("conformance of aws", () => {
       ].map((name) => [name, "SQS keeps events for a bus that is cut off, so none is missed"]),
     ),
   };
-  kit(harness, { lanes: 8, apart: proxied ? apart : undefined }); // most of them wait for polls
+  // most of them wait for polls; half of them under each runtime, because the SDK takes most of their CPU
+  kit(harness, { lanes: 8, apart: proxied ? apart : undefined, which: share });
 });
