@@ -1,8 +1,8 @@
 /** Namespaces whose directories are open to other users, as PyMQ creates them in a process with a small umask. */
 // run: kernel-queues
-import { assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { chmodSync, mkdirSync, rmSync, statSync } from "node:fs";
+import { chmodSync, lchownSync, mkdirSync, readdirSync, rmSync, statSync, symlinkSync } from "node:fs";
 import process from "node:process";
 import { Bus } from "../../src/bus.ts";
 import { BusError } from "../../src/errors.ts";
@@ -10,6 +10,7 @@ import { queueDirectory } from "../../src/providers/ipc/items.ts";
 import { Names } from "../../src/providers/ipc/names.ts";
 import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
+import { makeDir, removeDir } from "../support/child.ts";
 import { skip } from "../support/skip.ts";
 import { calls, fresh, noOtherUser, runAs } from "./ground.ts";
 
@@ -33,6 +34,10 @@ async function open(
   } finally {
     rmSync(root, { recursive: true, force: true });
   }
+}
+
+function namespaceOf(name: string): Promise<Namespace> {
+  return Namespace.open(ipc().options as Settings, name, () => {});
 }
 
 function modeOf(path: string): number {
@@ -85,6 +90,38 @@ describe("a namespace that was open to other users", () => {
   );
 });
 
+describe("a namespace that a group has shared, and that is now for its user alone", () => {
+  it("is not left through a link", () =>
+    open(0o2700, 0o700, async (name, root) => {
+      const home = makeDir("home");
+      try {
+        symlinkSync(home, `${root}/servers`);
+        const namespace = await namespaceOf(name);
+        const { directories, subscriptions } = namespace;
+        assertThrows(() => subscriptions.register("topic", "bus"), BusError);
+        assertEquals([directories.shared, readdirSync(home)], [true, []]);
+        namespace.close();
+      } finally {
+        removeDir(home);
+      }
+    }));
+
+  const name = "gets no items that another user has put there";
+  const missing = noOtherUser(THIEF);
+  if (missing) skip(name, missing);
+  else {
+    it(name, () =>
+      open(0o2700, 0o700, async (name, root) => {
+        const namespace = await namespaceOf(name);
+        const { bodyFiles } = namespace;
+        bodyFiles.writeLink("items", "item", new TextEncoder().encode("forged"));
+        lchownSync(`${root}/items/item`, OTHER, OTHER);
+        assertThrows(() => bodyFiles.readItem("items", "item"), BusError, `it belongs to user ${OTHER}`);
+        namespace.close();
+      }));
+  }
+});
+
 describe("a directory that is open to other users", () => {
   it("is closed when it is used, below a root that others may only enter", () =>
     open(0o755, 0o777, async (name, root) => {
@@ -108,7 +145,7 @@ describe("a directory that is open to other users", () => {
     }));
 
   it("costs a namespace of this user alone no system call", async () => {
-    const namespace = await Namespace.open(ipc().options as Settings, fresh(), () => {});
+    const namespace = await namespaceOf(fresh());
     const { directories, posix } = namespace;
     directories.make("a/b/c");
     const all = ["openDirectory", "stat", "list", "listOpen", "close", "symlink", "setMode"] as const;

@@ -14,7 +14,7 @@
  *
  * @module
  */
-import { type Access, mayClose, modes, OWNER, refusal, STICKY, strangers, trusted } from "./access.ts";
+import { type Access, mayClose, modes, OWNER, refusal, SETGID, STICKY, strangers, trusted } from "./access.ts";
 import { check } from "./errors.ts";
 import { Errno } from "./errno.ts";
 import { Listing } from "./listing.ts";
@@ -327,7 +327,8 @@ export class Directories {
     const stat = this.#posix.stat(root);
     const refused = this.#protect(root, stat, STICKY);
     if (typeof stat === "object" && refused === 0) {
-      this.#shared = this.#access.group !== undefined || (stat.mode & (strangers(stat, this.#access) | STICKY)) !== 0;
+      const open = strangers(stat, this.#access) | STICKY | SETGID; // the last two tell that it was open once
+      this.#shared = this.#access.group !== undefined || (stat.mode & open) !== 0;
       const descriptor = before === undefined ? root : this.#posix.replace(before, root);
       if (descriptor < 0) return descriptor;
       this.#removed = false;
