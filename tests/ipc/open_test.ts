@@ -5,16 +5,18 @@ import { describe, it } from "@std/testing/bdd";
 import { chmodSync, lchownSync, mkdirSync, readdirSync, rmSync, statSync, symlinkSync } from "node:fs";
 import process from "node:process";
 import { Bus } from "../../src/bus.ts";
-import { BusError } from "../../src/errors.ts";
+import { BusError, NoSuchRemoteError } from "../../src/errors.ts";
 import { queueDirectory } from "../../src/providers/ipc/items.ts";
 import { Names } from "../../src/providers/ipc/names.ts";
 import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
+import { loadPosix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { makeDir, removeDir } from "../support/child.ts";
 import { skip } from "../support/skip.ts";
 import { calls, fresh, noOtherUser, runAs } from "./ground.ts";
 
 const THIEF = new URL("thief.ts", import.meta.url);
+const OTHER_USER = new URL("other_user.ts", import.meta.url);
 const OTHER = 40_000 + Math.floor(Math.random() * 20_000);
 
 /** Runs `act` with a namespace whose directories have these modes: that of the namespace, and one in it. */
@@ -45,8 +47,8 @@ function modeOf(path: string): number {
 }
 
 /** Runs the thief. Resolves with the word that it prints. */
-async function thief(what: string, root: string, queue: string): Promise<string> {
-  const { output } = await runAs(OTHER, THIEF, what, root, queue);
+async function thief(what: string, root: string, queue: string, pid = 0): Promise<string> {
+  const { output } = await runAs(OTHER, THIEF, what, root, queue, String(pid));
   return /^(planted|stole \d+|E[A-Z]+)$/m.exec(output)?.[0] ?? output;
 }
 
@@ -88,6 +90,37 @@ describe("a namespace that was open to other users", () => {
         await jobs.free();
       }),
   );
+
+  for (const group of [undefined, process.getegid!()]) {
+    const whose = group === undefined ? "its user" : "a group";
+    each(
+      `and is now for ${whose}, publishes and calls though others have put the names of buses there`,
+      () =>
+        open(0o777, 0o777, async (name, root) => {
+          const topic = `${root}/subscribers/topic`;
+          mkdirSync(topic);
+          chmodSync(topic, 0o777);
+          const prefix = `pymq_${name}_$`;
+          const queue = `/${prefix}${process.pid}`;
+          const directory = `/dev/shm/${fresh()}`;
+          try {
+            assertEquals(await thief("subscribe", topic, prefix, process.pid), "planted");
+            // a bus cannot tell whether a member of its group has put a name there: it removes those of dead buses
+            if (group !== undefined) {
+              for (const each of readdirSync(topic)) if (!each.endsWith(`$${process.pid}`)) rmSync(`${topic}/${each}`);
+            }
+            assertMatch((await runAs(OTHER, OTHER_USER, queue, directory)).output, /^made$/m);
+            await using bus = await Bus.open(ipc({ group }), { namespace: name });
+            await assertRejects(() => bus.stub<() => void>("topic")(), NoSuchRemoteError);
+            await bus.subscribe("topic", () => {}).ready;
+            assertEquals(await bus.publish("event", "topic"), 1);
+          } finally {
+            (await loadPosix()).unlinkQueue(queue);
+            rmSync(directory, { recursive: true, force: true });
+          }
+        }),
+    );
+  }
 });
 
 describe("a namespace that a group has shared, and that is now for its user alone", () => {

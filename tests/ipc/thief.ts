@@ -1,11 +1,11 @@
 /**
  * Another user of the machine, in a namespace whose directories are open to everybody. Its arguments: "plant" or "steal", the directory of
- * the namespace, and that of the queue in it.
+ * the namespace, and that of the queue in it; or "subscribe", the directory of a topic, the beginning of the names of buses, and a pid.
  */
-import { mkdirSync, readdirSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import process from "node:process";
 
-const [what, root, queue] = process.argv.slice(2) as [string, string, string];
+const [what, root, queue, pid] = process.argv.slice(2) as [string, string, string, string?];
 process.umask(0);
 
 /** Creates the directories of a queue before the bus does. */
@@ -33,9 +33,15 @@ function steal(): number {
   return count;
 }
 
-if (what === "plant") {
+/** Subscribes buses of PyMQ: one that seems to be alive, and more than an event may have. */
+function subscribe(): void {
+  for (let i = 0; i < 1_100; i++) symlinkSync("x", `${root}/${queue}${i === 0 ? pid : 5_000_000 + i}`); // above every pid
+}
+
+if (what !== "steal") {
   try {
-    plant();
+    if (what === "plant") plant();
+    else subscribe();
     console.log("planted");
   } catch (error) {
     console.log((error as { code?: string }).code);

@@ -94,6 +94,12 @@ export class BodyFiles {
     return trusted(stat, this.#posix.user, this.#access) && (stat.mode & (GROUP_WRITES | STICKY)) === GROUP_WRITES;
   }
 
+  /** Returns whether a name in a tree of this user alone is a stranger's, who created it before a bus closed the tree. */
+  strange(path: string, tree: Directories = this.#directories): boolean {
+    const stat = tree.shared && this.#access.group === undefined && tree.stat(path);
+    return typeof stat === "object" && !trusted(stat, this.#posix.user, this.#access);
+  }
+
   /** Reads a whole file, of at most `limit` bytes. */
   readFile(directory: string, name: string, limit: number = this.#limit): Uint8Array {
     return this.#opened(`${directory}/${name}`, (file, what) => this.readOpen(file, what, limit));

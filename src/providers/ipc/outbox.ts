@@ -4,7 +4,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { ClosedError, closedWhile, ProviderError } from "../../errors.ts";
+import { BusError, ClosedError, closedWhile, ProviderError } from "../../errors.ts";
 import { Fifo } from "../../internal/fifo.ts";
 import { pause, RETRY } from "../../internal/time.ts";
 import type { BodyFiles } from "./body_files.ts";
@@ -137,7 +137,9 @@ export class Outbox {
       const queue = this.#send(target);
       if (queue) full.set(target, queues.hold(queue));
     } catch (error) {
-      this.#fail(target, () => error);
+      // a queue that is not the namespace's: any user can have created it, and no bus of the namespace reads it
+      const strange = error instanceof BusError && error.code === "denied";
+      this.#fail(target, () => strange ? GONE : error);
     }
   }
 

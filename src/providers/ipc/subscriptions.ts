@@ -120,7 +120,7 @@ export class Subscriptions {
       performance.now() - cached.checked < ROUTE_CACHED;
     if (unchanged) return cached;
     const matching = this.patterns.match(topic);
-    const listed = names.flat().filter(this.#isBus);
+    const listed = names.flat();
     const living = this.#living([...listed, ...matching.buses], `publish to "${topic}"`);
     const named = new Set(listed.filter((name) => living.has(name)));
     const buses = new Map([...named].map((bus) => [bus, 1]));
@@ -143,7 +143,7 @@ export class Subscriptions {
   servers(topic: string): string[] {
     let listing = this.#servers.get(topic);
     if (!listing) {
-      listing = this.#own.listing(this.#context.names.servers(topic), (names) => names.filter(this.#isBus));
+      listing = this.#busListing(this.#own, this.#context.names.servers(topic));
       this.#servers.set(topic, listing);
     }
     return [...this.#living(listing.names(), `call "${topic}"`)];
@@ -272,6 +272,13 @@ export class Subscriptions {
 
   #topicListings(topic: string): Listing[] {
     const { path } = this.#context.names.topic(topic);
-    return this.#topicRoots(topic).map((root) => root.listing(path));
+    return this.#topicRoots(topic).map((root) => this.#busListing(root, path));
+  }
+
+  /** Returns the listing of the buses in a directory. It leaves out those that strangers have put there: they could stop each send. */
+  #busListing(root: Directories, path: string): Listing {
+    const { bodyFiles } = this.#context;
+    const known = (name: string) => this.#isBus(name) && !bodyFiles.strange(`${path}/${name}`, root);
+    return root.listing(path, (names) => names.filter(known));
   }
 }
