@@ -27,7 +27,7 @@ describe("bindings", () => {
   });
 
   it("ignore texts that another program has written", () => {
-    const bound = new BoundQueues(["", "=", "\0", "=a", "=\0q", "=a\0", "?a\0q", "a\0q"]);
+    const bound = new BoundQueues(["", "=", "\0", "=a", "=\0q", "=a\0", "?a\0q", "a\0q", "=a\0q\0r", "*a\0\ud800"]);
     assertEquals(bound.empty, true);
     assertEquals([...bound.queuesOf("a")], []);
   });

@@ -4,6 +4,7 @@
  * @module
  */
 import { BusError, ProviderError } from "../errors.ts";
+import { nameFault } from "../internal/arguments.ts";
 import { TextMap } from "../internal/text_map.ts";
 import { glob, type Steps } from "./glob.ts";
 import type { GroupInfo } from "./admin.ts";
@@ -80,7 +81,7 @@ export function checkCopies(queues: number, body: string, buses = 0): void {
 function readBinding(binding: string): (TopicFilter & { readonly queue: string }) | undefined {
   const at = binding.indexOf(SEPARATOR);
   const [topic, queue] = [binding.slice(1, at), binding.slice(at + 1)];
-  if (at < 2 || queue === "" || !/^[=*]/.test(binding)) return undefined;
+  if (at < 2 || nameFault(queue) !== undefined || !/^[=*]/.test(binding)) return undefined;
   return { topic, pattern: binding[0] === "*", queue };
 }
 
