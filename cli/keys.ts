@@ -19,10 +19,16 @@ export async function readKeys(path: string | undefined): Promise<Pick<BusOption
   const text = contentOf(path);
   const options: unknown = await read(text);
   const { keys, encrypt, ...others } = (options ?? {}) as Record<string, unknown>;
-  if (!Array.isArray(keys) || Object.keys(others).length > 0) {
+  // the errors of a bus name unknown fields, and in this file a secret may be in the place of a name
+  if (!Array.isArray(keys) || Object.keys(others).length > 0 || !keys.every(isKey)) {
     throw unusable(path, 'it must be JSON of the form {"keys":[{"id":"…","secret":"…"}],"encrypt":false}');
   }
   return { keys, encrypt: encrypt as boolean | undefined };
+}
+
+/** Returns whether a value has no other fields than those of a key. */
+function isKey(value: unknown): boolean {
+  return Object.keys(Object(value)).every((name) => name === "id" || name === "secret");
 }
 
 /**

@@ -107,6 +107,9 @@ describe("tsmq with keys", () => {
     }
     await refused(`{"keys":[{"id":"k","secret":"${SECRET}"`, 0o600, /must be JSON/);
     await refused({ keys, encypt: true }, 0o600, /must be JSON/);
+    for (const key of [{ [SECRET]: "k" }, { id: "k", secret: SECRET, [SECRET]: 1 }, SECRET]) {
+      await refused({ keys: [key] }, 0o600, /must be JSON/);
+    }
     await refused({ keys: [{ id: "k", secret: "s3cret" }] }, 0o640, /32 bytes/);
     await refused({ keys, encrypt: "yes" }, 0o600, /encrypt/);
     const absent = await tsmq(["put", url, "jobs", "1"], { env: { TSMQ_KEYS_FILE: `${dir}/none` } });
