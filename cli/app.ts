@@ -39,7 +39,7 @@ import { printable } from "../src/internal/printable.ts";
 import { environment } from "./environment.ts";
 import { exitCode, EXITS } from "./exit.ts";
 import { messageOf, printRaw } from "./io.ts";
-import { isUrl } from "./urls.ts";
+import { isUrl, withoutUser } from "./urls.ts";
 import { VERSION } from "./version.ts";
 
 const ABOUT = `tsmq: pub/sub, queues and calls over transports that you already run
@@ -109,13 +109,14 @@ const text = {
   exceptionWhileParsingArguments: (error: unknown) => {
     if (!(error instanceof ArgumentScannerError)) return `tsmq: ${messageOf(error)}`;
     const counted = error instanceof UnexpectedPositionalError || error instanceof UnsatisfiedPositionalError;
-    return `tsmq: ${formatMessageForArgumentScannerError(error, {})}${counted ? aboutUrl : ""}`;
+    // an argument in the wrong place may be a URL with a password
+    return `tsmq: ${withoutUser(formatMessageForArgumentScannerError(error, {}))}${counted ? aboutUrl : ""}`;
   },
   exceptionWhileRunningCommand: (error: unknown) => `tsmq: ${messageOf(error)}`,
   noCommandRegisteredForInput: ({ input, corrections }: { input: string; corrections: readonly string[] }) => {
     const meant = suggestions(input, corrections);
     const advice = meant.length > 0 ? `did you mean ${meant.join(" or ")}?` : "see tsmq --help";
-    return `tsmq: Cannot run "${printable(input)}": unknown command; ${advice}`;
+    return `tsmq: Cannot run "${withoutUser(printable(input))}": unknown command; ${advice}`;
   },
 };
 

@@ -12,6 +12,7 @@ import { textOf } from "../src/internal/thrown.ts";
 import type { DeadLetter } from "../src/queue/letter.ts";
 import { clearBar } from "./progress.ts";
 import { shorten } from "./table.ts";
+import { withoutUser } from "./urls.ts";
 
 const codec = new Codec();
 
@@ -44,7 +45,7 @@ export async function fromJson(text: string): Promise<unknown> {
     return (await codec.decode(text)).value;
   } catch (cause) {
     const hint = /^[\w .-]+$/.test(text) ? `; for a string, use --text or '${JSON.stringify(text)}'` : "";
-    throw new ValidationError(`Cannot read ${JSON.stringify(text)} as JSON${hint}`, [], { cause });
+    throw new ValidationError(`Cannot read ${withoutUser(JSON.stringify(text))} as JSON${hint}`, [], { cause });
   }
 }
 

@@ -38,7 +38,12 @@ export async function providerFor(url: string): Promise<Provider> {
 export function shownUrl(url: string): string {
   const [, scheme, name = ""] = /^(env|file):(.*)$/s.exec(url) ?? [];
   const named = scheme === "env" ? process.env[name] ?? "" : scheme === "file" ? content(name) : url;
-  return named.trim().replace(/\/\/.*@/s, "//");
+  return withoutUser(named.trim());
+}
+
+/** Returns a text without what may be the user and the password of a URL in it. */
+export function withoutUser(text: string): string {
+  return text.replace(/\/\/.*@/s, "//");
 }
 
 /** Returns whether a text begins like the URL of a transport. */

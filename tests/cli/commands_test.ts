@@ -523,6 +523,12 @@ describe("tsmq", () => {
     assertMatch(await wrong("pub", url, "t", "{a:1}"), /as JSON/);
     assertMatch(await wrong("pub", url, "t", "hello"), /use --text/);
     assertMatch(await wrong("pub", "http://user:secret@x", "t", "1"), /^tsmq: (?!.*secret)Cannot use a URL/);
+    const hidden = "redis://user:se/cr@et@host/0";
+    for (
+      const args of [[], ["queues", "memory:"], ["queues", `--nam=${hidden}`], ["put", url, "jobs"], [`--${hidden}`]]
+    ) {
+      assertMatch(await wrong(...args, hidden), /^tsmq: (?!.*(user|cr@et))/);
+    }
     assertMatch(
       await wrong("serve", url, fileURLToPath(new URL("run.ts", import.meta.url)).replace("run", "absent")),
       /Cannot serve/,
