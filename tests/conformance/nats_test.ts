@@ -44,7 +44,11 @@ describe("conformance of nats", () => {
       new JetStreamApiError({ code: 500, err_code, description: "not now" })
     );
     const add = streams.add.bind(streams);
-    using adding = stub(streams, "add", (config) => errors.length > 0 ? Promise.reject(errors.shift()) : add(config));
+    using adding = stub(
+      streams,
+      "add",
+      (config: Parameters<typeof add>[0]) => errors.length > 0 ? Promise.reject(errors.shift()) : add(config),
+    );
     await connection.create({ name: "tried", subjects: ["tried"], storage: "memory" });
     assertSpyCalls(adding, 3);
     assert(await streams.delete("tried"));
