@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { LimitedMap } from "../internal/caches.ts";
+import { LimitedTextMap } from "../internal/caches.ts";
 import { limitPlaces } from "./places.ts";
 import { OWN } from "./tags.ts";
 
@@ -35,14 +35,13 @@ export const KINDS: ReadonlyMap<Kind, string> = new Map([
 
 /** The white space for the digits 0 to 3. Four digits encode one character. */
 const SPACES = " \t\n\r";
-/** The end of the marks. A count of deliveries, which may follow, does not contain it. */
-const END = "\r";
+/** The code of the end of the marks, a carriage return. A count of deliveries, which may follow, does not contain it. */
 const END_CODE = 13;
 
-const WRITTEN: readonly string[] = Array.from(
-  { length: 128 },
-  (_, code) => SPACES[code >> 6]! + SPACES[code >> 4 & 3]! + SPACES[code >> 2 & 3]! + SPACES[code & 3]!,
-);
+/** The number of characters of white space for a character of a mark. One above U+007F is written as an escape of six. */
+const DIGITS_EACH = 4;
+const ESCAPE = 6;
+const HEX = "0123456789abcdef";
 
 /** The digit of each character code; 4 for characters that are not digits. */
 const DIGITS = Uint8Array.from({ length: 33 }, (_, code) => {
@@ -68,29 +67,49 @@ const MAX_CACHED = 256;
 const MAX_CACHED_LENGTH = 1_024;
 /** The number of arguments in one call of `String.fromCharCode`. Engines accept about ten thousand. */
 const CHUNK = 4_096;
-const written = new LimitedMap<string>(MAX_CACHED);
-const read = new LimitedMap<Mark>(MAX_CACHED);
+const written = new LimitedTextMap<string>(MAX_CACHED);
+const read = new LimitedTextMap<Mark>(MAX_CACHED);
+const decoder = new TextDecoder();
 
 /** Writes the JSON of a mark as white space. Returns an empty string if there is no mark. */
 export function writeMarks(mark: string | undefined): string {
   if (mark === undefined) return "";
-  return written.get(mark) ?? cache(written, mark, spaces(mark));
+  return cached(written, mark) ?? cache(written, mark, spaces(mark));
 }
 
-function cache<T>(map: Map<string, T>, key: string, value: T): T {
-  if (key.length > MAX_CACHED_LENGTH) return value;
-  map.set(key, value);
+/** Returns the number of characters of a mark that {@linkcode writeMarks} writes, without its end. */
+export function sizeOfMarks(mark: string): number {
+  let size = mark.length;
+  for (let i = 0; i < mark.length; i++) if (mark.charCodeAt(i) > 127) size += ESCAPE - 1;
+  return DIGITS_EACH * size;
+}
+
+function cached<T>(map: LimitedTextMap<T>, key: string): T | undefined {
+  return key.length > MAX_CACHED_LENGTH ? undefined : map.get(key);
+}
+
+function cache<T>(map: LimitedTextMap<T>, key: string, value: T): T {
+  if (key.length <= MAX_CACHED_LENGTH) map.set(key, value);
   return value;
 }
 
 function spaces(mark: string): string {
-  let text = "";
+  const bytes = new Uint8Array(sizeOfMarks(mark) + 1);
+  let at = 0;
+  const write = (code: number) => {
+    for (let shift = 6; shift >= 0; shift -= 2) bytes[at++] = SPACES.charCodeAt(code >> shift & 3);
+  };
   for (let i = 0; i < mark.length; i++) {
     const code = mark.charCodeAt(i);
-    if (code < 128) text += WRITTEN[code];
-    else for (const char of `\\u${code.toString(16).padStart(4, "0")}`) text += WRITTEN[char.charCodeAt(0)];
+    if (code < 128) write(code);
+    else {
+      write(92); // a backslash
+      write(117); // the letter u
+      for (let shift = 12; shift >= 0; shift -= 4) write(HEX.charCodeAt(code >> shift & 15));
+    }
   }
-  return text + END;
+  bytes[at] = END_CODE;
+  return decoder.decode(bytes);
 }
 
 /** Reads the mark that follows a JSON text. Returns undefined if no mark follows. */
@@ -101,7 +120,7 @@ export function readMarks(body: string): Mark | undefined {
   while (start > 0 && digit(body, start - 1) < 4) start--;
   if (start === end || (end - start) % 4 !== 0) return undefined;
   const text = body.slice(start, end);
-  const known = read.get(text);
+  const known = cached(read, text);
   if (known !== undefined) return known;
   const json = characters(text);
   limitPlaces(json);

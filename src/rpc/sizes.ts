@@ -6,6 +6,7 @@
  * @module
  */
 import type { Written } from "../codec/codec.ts";
+import { sizeOfMarks } from "../codec/marks.ts";
 import { TextMap } from "../internal/text_map.ts";
 
 /** The largest number of characters, or bytes, that are held for one caller or one multi-call, and for all of them. */
@@ -51,7 +52,7 @@ export class Sizes {
   }
 }
 
-/** Returns the largest number of characters of a value in a message. Each character of a mark is written as four. */
+/** Returns the largest number of characters of a value in a message, with the key of its mark. */
 export function sizeOf({ json, mark }: Written): number {
-  return json.length + 1 + (mark === undefined ? 0 : 4 * (mark.length + 8));
+  return json.length + 1 + (mark === undefined ? 0 : sizeOfMarks(mark) + 32);
 }

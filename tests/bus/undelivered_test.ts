@@ -2,14 +2,15 @@
  * The answers on their way, and values of streams, that a server holds for its callers: their size is limited for all callers together, because
  * requests can name any number of inboxes.
  */
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { Codec } from "../../src/codec/codec.ts";
+import { Codec, type Decoded } from "../../src/codec/codec.ts";
+import { writeMarks } from "../../src/codec/marks.ts";
 import type { Core } from "../../src/core.ts";
 import { STREAM_CHECK } from "../../src/internal/time.ts";
 import type { ServedCall } from "../../src/rpc/current_call.ts";
 import { ServedStreams } from "../../src/rpc/served_stream.ts";
-import { MAX_HELD, Sizes } from "../../src/rpc/sizes.ts";
+import { MAX_HELD, sizeOf, Sizes } from "../../src/rpc/sizes.ts";
 import { Undelivered } from "../../src/rpc/undelivered.ts";
 import type { Answer, Request } from "../../src/rpc/wire.ts";
 import { pause, until } from "../support/until.ts";
@@ -63,7 +64,27 @@ describe("Undelivered", () => {
     }
     assertEquals(put, 1);
   });
+
+  it("counts all that is written for names of undefined fields, whatever their characters", () => {
+    const codec = new Codec();
+    for (const character of ["a", "\u007f", "\u0080", "é", "中", "😀", "\ud800"]) {
+      const name = character.repeat(10_000);
+      const written = codec.write([{ [name]: undefined }, { [name]: undefined, sets: [new Set()] }]);
+      const length = written.json.length + writeMarks(written.mark).length;
+      const size = sizeOf(written);
+      assert(size >= length && size < length + 100, `${length} characters of ${JSON.stringify(character)} are ${size}`);
+      assertKeys(codec.decode(written.json + writeMarks(written.mark)), [[name], [name, "sets"]]);
+    }
+  });
 });
+
+/** Checks that a decoded list has objects with these keys. */
+function assertKeys(decoded: ReturnType<Codec["decode"]>, keys: string[][]): void {
+  assertEquals(
+    ((decoded as Decoded).value as object[]).map((each) => Object.keys(each).toSorted()),
+    keys.map((each) => each.toSorted()),
+  );
+}
 
 describe("the streams of callers that take no values", () => {
   /** Serves streams of values of 1,000 characters, of which 10,000 may be held for each caller. */
