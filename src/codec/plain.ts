@@ -41,7 +41,7 @@ export function checkDepth<T>(value: T): T {
     const next: object[] = [];
     for (const each of level) {
       // the pairs of a map are a level of their own, as when it is written
-      for (const part of each instanceof Map || each instanceof Set ? each : Object.values(each)) {
+      for (const part of each instanceof Map || each instanceof Set || Array.isArray(each) ? each : fieldsOf(each)) {
         if (!hasParts(part) || seen.has(part)) continue;
         seen.add(part);
         next.push(part);
@@ -62,6 +62,11 @@ const NESTING: ReadonlySet<unknown> = new Set([
   Map.prototype,
   Set.prototype,
 ]);
+
+/** Returns the values of the fields of an object. On Bun, `Object.values` of one with the key 999 takes 15 times as long. */
+function fieldsOf(value: object): unknown[] {
+  return Object.keys(value).map((key) => (value as Fields)[key]);
+}
 
 function hasParts(value: unknown): value is object {
   return typeof value === "object" && value !== null && NESTING.has(Object.getPrototypeOf(value));

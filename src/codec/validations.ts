@@ -4,16 +4,13 @@
  *
  * @module
  */
-import { pause } from "../internal/time.ts";
+import { Slices } from "../internal/time.ts";
 import { type StandardSchemaV1, validate } from "./schema.ts";
 
 /** The number of validations from which the rest of the body waits. */
 const PARALLEL = 64;
-/** Milliseconds for which all bodies that have waited are read before the thread does other work. */
-const SLICE = 10;
-/** The time when the slice began, and the pause that ends it. */
-let since = 0;
-let pausing: Promise<void> | undefined;
+/** All bodies that have waited share the slices. */
+const slices = new Slices();
 
 /** Reads one value. Returns a promise if a schema is asynchronous. */
 type Read = (i: number) => Promise<unknown> | undefined;
@@ -62,7 +59,7 @@ export class Validations {
     for (let i = from; i < count; i++) {
       if (pending.length > 0 && this.#running >= PARALLEL) {
         await Promise.all(pending.splice(0));
-        await turn();
+        await slices.next();
       }
       if (this.#stopped) throw this.#stopped.error;
       const reading = read(i);
@@ -71,15 +68,6 @@ export class Validations {
     await Promise.all(pending);
     this.#waiting--;
   }
-}
-
-/** Lets the thread do other work if the slice has ended. */
-async function turn(): Promise<void> {
-  if (performance.now() - since < SLICE) return;
-  await (pausing ??= pause(0).then(() => {
-    pausing = undefined;
-    since = performance.now();
-  }));
 }
 
 /** Continues with a value: at once, or when its promise has resolved. */

@@ -87,6 +87,21 @@ export class Timeouts {
   }
 }
 
+/** Milliseconds of a loop after which the thread does other work. */
+const SLICE = 10;
+
+/** The slices of a loop that may take long, between which the thread does other work. */
+export class Slices {
+  #since = performance.now();
+
+  /** Waits for the next slice if this one has ended. */
+  async next(): Promise<void> {
+    if (performance.now() - this.#since < SLICE) return;
+    await pause(0);
+    this.#since = performance.now();
+  }
+}
+
 /** Resolves after `ms` milliseconds, or as soon as the signal aborts. */
 export function pause(ms: number, signal?: AbortSignal): Promise<void> {
   if (signal?.aborted) return Promise.resolve();

@@ -11,6 +11,7 @@ import { ValidationError } from "../errors.ts";
 import { optionNames, refuseUnknown } from "../internal/arguments.ts";
 import { TextMap } from "../internal/text_map.ts";
 import { isA } from "../internal/thrown.ts";
+import { Slices } from "../internal/time.ts";
 import { open, type Opened } from "./deliveries.ts";
 import { type DeadLetter, isLetter, itemOf, timeOf } from "./letter.ts";
 import { PEEK, peek, type Peeked, type PeekOptions, type Unreadable } from "./peek.ts";
@@ -67,7 +68,7 @@ export class DeadLetters<T = unknown> {
   /**
    * Returns dead letters without taking them, oldest first, including those of other queues that share this dead-letter queue. An entry
    * that is not a dead letter, or is nested too deep to be shown, has an `error` and its `body` in place of `item`. It may return fewer
-   * than `limit` letters, at least one, if they have more than 16 MiB.
+   * than `limit` letters, at least one, if they have more than 16 MiB, or their values take more than 64 MiB of memory.
    *
    * Each entry is a {@linkcode Peeked} whose `item` is a {@linkcode DeadLetter}. So `entry.item.item` is the item as it was put,
    * `entry.item.attempts` is the number of its attempts, and `entry.headers` are its headers.
@@ -147,6 +148,7 @@ export class DeadLetters<T = unknown> {
   async #process(limit: number, only: SelectOptions<T>["only"], act: Act): Promise<number> {
     const { link, sender, features, closing } = this.#core;
     const held = new TextMap<true>();
+    const slices = new Slices();
     let done = 0;
     // letters that arrive meanwhile stay, because a retried item may fail again
     const size = await sender.size(this.name);
@@ -170,6 +172,7 @@ export class DeadLetters<T = unknown> {
         }
         for (const letter of letters) {
           if (done === limit) break;
+          await slices.next();
           if (letter.refused) this.#core.report(letter.refused, this.name, true);
           const item = letter.refused ? undefined : itemOf(letter.body, this.#queue);
           if (item === undefined || (only && !await this.#selects(only, letter))) continue;

@@ -4,16 +4,21 @@
  * @module
  */
 import type { Received } from "../codec/envelope.ts";
+import { heldBytes } from "../codec/held_bytes.ts";
 import { type MessageHeaders, userHeaders } from "../codec/headers.ts";
 import type { Core } from "../core.ts";
 import { UnsupportedError, ValidationError } from "../errors.ts";
 import { type OptionChecks, optionNames } from "../internal/arguments.ts";
 import { isA } from "../internal/thrown.ts";
+import { Slices } from "../internal/time.ts";
 
 /** The default number of items of a peek. */
 const LIMIT = 10;
 /** The largest number of items of a peek, because all of them are in memory at once. Transports also limit their bytes. */
 const MAX_LIMIT = 10_000;
+
+/** About how many bytes the values of a peek take from which on it returns no more of them. */
+const MAX_HELD = 64 * 2 ** 20;
 
 /** Options of {@linkcode Queue.peek}. */
 export interface PeekOptions {
@@ -86,14 +91,22 @@ export async function peek<T>(
     throw new UnsupportedError(`Cannot peek into queue "${queue}": the transport shows an item only to its consumer`);
   }
   const items = await peeker.peek(queue, Math.min(offset, Number.MAX_SAFE_INTEGER), limit);
-  return await Promise.all(items.map(async ({ body: text, attempt, topic }) => {
+  const found: (Peeked<T> | Unreadable)[] = [];
+  const slices = new Slices();
+  let held = 0;
+  for (const { body: text, attempt, topic } of items) {
+    if (held > MAX_HELD) break;
+    await slices.next();
     const received: Received = core.envelopes.openItem(queue, text, topic, stored) ?? { body: text };
     const { body, headers } = received;
     try {
-      return { item: await read(received) as T, attempt, headers: userHeaders(headers) };
+      const reading = read(received);
+      held += heldBytes(body, core.codec.typed);
+      found.push({ item: await reading as T, attempt, headers: userHeaders(headers) });
     } catch (error) {
       if (!isA(error, ValidationError)) throw error;
-      return { error, body, attempt, headers: userHeaders(headers) };
+      found.push({ error, body, attempt, headers: userHeaders(headers) });
     }
-  }));
+  }
+  return found;
 }

@@ -174,7 +174,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   /**
    * Returns waiting items in the order in which they will be taken, without taking them. Leased and delayed items are not included. An item
    * that cannot be read has an `error` and its `body` in place of `item`. It may return fewer than `limit` items, at least one, if they
-   * have more than 16 MiB.
+   * have more than 16 MiB, or their values take more than 64 MiB of memory.
    *
    * @throws {UnsupportedError} when the transport cannot peek: AWS
    */

@@ -24,6 +24,8 @@ import { serverGone, writeCancel } from "./wire.ts";
 /** The largest number of values, and of characters, that wait for their reader. Servers of tsmq send at most half of both. */
 const MAX_WAITING = 2 * MAX_AHEAD;
 const MAX_WAITING_SIZE = 2 * MAX_AHEAD_SIZE;
+/** About how many bytes they take from which on no more are kept: so many that only bodies which others have contrived reach it. */
+const MAX_HELD = 16 * 2 ** 20;
 
 /** A stream that a bus calls. */
 export interface StreamCall {
@@ -61,12 +63,12 @@ export class CalledStreams {
     return { [Symbol.asyncIterator]: iterate };
   }
 
-  /** Passes a message of this size to its stream. An `unreadable` message ends the stream with that error. */
-  handleValues(value: unknown, size: number, unreadable?: ValidationError): void {
+  /** Passes a message of this size, which takes `held` bytes, to its stream. An `unreadable` message ends the stream with that error. */
+  handleValues(value: unknown, size: number, held: number, unreadable?: ValidationError): void {
     const message = readValues(value);
     if (!message) return unreadable ? undefined : this.#core.report(malformed(), "", true);
     const stream = this.#streams.get(message.id); // the stream may have ended
-    stream?.handle(unreadable ? { ...message, values: [], end: {} } : message, size, unreadable);
+    stream?.handle(unreadable ? { ...message, values: [], end: {} } : message, size, held, unreadable);
   }
 
   /** Ends all streams with this error. */
@@ -79,6 +81,7 @@ export class CalledStreams {
 interface Batch {
   readonly values: readonly unknown[];
   readonly size: number;
+  readonly held: number;
   readonly end?: StreamEnd;
   readonly unreadable?: ValidationError;
 }
@@ -102,6 +105,8 @@ class CalledStream implements AsyncIterator<unknown, undefined>, CheckedStream {
   /** The batches that arrived before earlier ones, by the number of their first value. */
   #early = new Map<number, Batch>();
   #earlySize = 0;
+  /** About how many bytes all of these take. */
+  #held = 0;
   /** The number of values, with the end, that have arrived in order. */
   #received = 0;
   /** The number of values that the reader has taken. `#credited` is the number in the last message with credit. */
@@ -178,13 +183,14 @@ class CalledStream implements AsyncIterator<unknown, undefined>, CheckedStream {
   }
 
   #take(): unknown {
-    const { values, size } = this.#waiting.peek()!;
+    const { values, size, held } = this.#waiting.peek()!;
     const value = values[this.#offset++];
     this.#taken++;
     if (this.#offset === values.length) {
       this.#waiting.shift();
       this.#offset = 0;
       this.#waitingSize -= size;
+      this.#held -= held;
       this.#uncredited += size;
     }
     if (this.#taken - this.#credited >= MAX_AHEAD / 2 || this.#uncredited >= MAX_AHEAD_SIZE / 2) this.#credit(false);
@@ -237,20 +243,22 @@ class CalledStream implements AsyncIterator<unknown, undefined>, CheckedStream {
   }
 
   /** Handles a message from the server. Values that are not expected now are dropped; the server sends them again. */
-  handle({ first, values, end }: StreamValues, size: number, unreadable?: ValidationError): void {
+  handle({ first, values, end }: StreamValues, size: number, held: number, unreadable?: ValidationError): void {
     if (this.#complete || first < this.#received) return; // this has arrived already
-    const batch = { values, size, end, unreadable };
+    const batch = { values, size, held, end, unreadable };
     if (first > this.#received) {
       if (values.length === 0 && !end) return this.#credit(true); // values were lost
       if (first > this.#taken + MAX_WAITING || this.#early.has(first)) return;
-      if (this.#earlySize + this.#waitingSize > MAX_WAITING_SIZE) return;
+      if (this.#earlySize + this.#waitingSize > MAX_WAITING_SIZE || this.#held > MAX_HELD) return;
       this.#early.set(first, batch);
       this.#earlySize += size;
+      this.#held += held;
       return;
     }
     this.#silent = 0; // also if there is no room: the reader is slow, and the server is there
-    const full = this.#waitingSize > MAX_WAITING_SIZE || this.#received - this.#taken > MAX_WAITING;
-    if (full && values.length > 0) return;
+    const many = this.#waitingSize > MAX_WAITING_SIZE || this.#received - this.#taken > MAX_WAITING;
+    if (values.length > 0 && (many || (this.#held > MAX_HELD && this.#waiting.peek()))) return;
+    this.#held += held;
     for (let next: Batch | undefined = batch; next && !this.#complete; next = this.#nextEarly()) this.#accept(next);
     this.#wake?.();
   }

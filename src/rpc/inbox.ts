@@ -68,8 +68,9 @@ export class Inbox {
       else if (type === REQUEST) {
         this.#encryptAnswers(value, signed);
         server.handleRequest(value, heldBytes(body, typed), unreadable, signed);
-      } else if (type === VALUES) caller.streams.handleValues(value, body.length, unreadable);
-      else if (unreadable) return; // reported already
+      } else if (type === VALUES) {
+        caller.streams.handleValues(value, body.length, heldBytes(body, typed), unreadable);
+      } else if (unreadable) return; // reported already
       else if (type === CREDIT) server.streams.handleCredit(value);
       else if (type === CANCEL && Array.isArray(value) && typeof value[0] === "string") server.cancel(value[0]);
       else report(unknownMessage(), "", true);

@@ -7,6 +7,7 @@ import { Bus, memory, RpcError } from "../../mod.ts";
 import { Codec } from "../../src/codec/codec.ts";
 import { heldBytes } from "../../src/codec/held_bytes.ts";
 import { writeMarks } from "../../src/codec/marks.ts";
+import { writeValues } from "../../src/rpc/stream_messages.ts";
 import { overridden } from "../../src/conformance/runs.ts";
 import type { Sender } from "../../src/provider/provider.ts";
 import { until } from "../support/until.ts";
@@ -51,6 +52,48 @@ describe("small messages of objects with few large integer keys", () => {
     await until("all have arrived", () => seen.length === sent.length);
     assertEquals(seen, sent);
     assert(grown < 500 * 2 ** 20, `waiting events took ${grown} bytes`); // they would take a GB
+  });
+
+  it("as values of a stream whose reader is slow: on Bun, those beyond 16 MiB are dropped, unless none waits", async () => {
+    const provider = memory();
+    const sent = Promise.withResolvers<{ inbox: string; id: string }>();
+    const gate = Promise.withResolvers<void>();
+    let post: Sender["post"];
+    const open: typeof provider.open = async (context) => {
+      const sender = await provider.open(context);
+      post = sender.post.bind(sender);
+      return overridden(sender, {
+        post: (inbox, body) => {
+          if (body.includes('"stream":true')) sent.resolve(JSON.parse(body).__obj[4]);
+          return post(inbox, body);
+        },
+      });
+    };
+    await using bus = await Bus.open({ ...provider, open }, { namespace: fresh() });
+    await bus.expose("values", async function* (): AsyncGenerator<unknown> {
+      yield "first";
+      await gate.promise;
+    });
+    const read = Promise.withResolvers<void>();
+    bus.addEventListener("error", () => read.resolve());
+    const values = bus.stream<() => AsyncIterable<unknown>>("values")()[Symbol.asyncIterator]();
+    assertEquals((await values.next()).value, "first");
+    const { id, inbox } = await sent.promise;
+    const codec = new Codec([]);
+    const forge = (first: number, value: unknown) => post(inbox, writeValues(id, first, [codec.write(value)]));
+    await forge(1, sparse);
+    await forge(2, sparse);
+    await forge(4, sparse); // also one that arrives early
+    await post!(inbox, '{"__obj":"malformed","__type":"tsmq:values"}');
+    await read.promise;
+    assertEquals(((await values.next()).value as []).length, sparse.length);
+    await forge(2, "second");
+    await forge(3, "third");
+    await forge(4, "fourth");
+    const rest = [(await values.next()).value, (await values.next()).value, (await values.next()).value];
+    assertEquals(rest, bun ? ["second", "third", "fourth"] : [sparse, "third", sparse]);
+    await values.return?.();
+    gate.resolve();
   });
 });
 
@@ -199,6 +242,22 @@ describe("messages of about 1 MB of small values", () => {
     gate.resolve();
     await until("all are handled", () => seen.length === 10);
     assertEquals(seen, Array.from({ length: 10 }, (_, i) => i));
+  });
+});
+
+describe("values of sets that are read without being taken", () => {
+  it("are fewer than the limit of a peek, at least one, if they take more than 64 MiB", async () => {
+    await using bus = await Bus.open(memory(), { namespace: fresh() });
+    const queue = bus.queue<unknown>("sets");
+    for (let i = 0; i < 2; i++) await queue.put(sets); // of 84 MB each
+    const sizes = async (offset: number) =>
+      (await queue.peek({ limit: 3, offset })).map(({ item }) => (item as []).length);
+    assertEquals(await sizes(0), [sets.length]);
+    assertEquals(await sizes(1), [sets.length]);
+    await queue.put(1);
+    await queue.purge();
+    for (let i = 0; i < 3; i++) await queue.put(i);
+    assertEquals((await queue.peek({ limit: 3 })).map(({ item }) => item), [0, 1, 2]);
   });
 });
 
