@@ -4,7 +4,7 @@ import { describe, it } from "@std/testing/bdd";
 import { stub } from "@std/testing/mock";
 import { createHmac } from "node:crypto";
 import { inspect } from "node:util";
-import { unwrap, wrap } from "../src/codec/envelope.ts";
+import { type Received, unwrap, wrap } from "../src/codec/envelope.ts";
 import { Cipher } from "../src/keys/cipher.ts";
 import { equal, Hmac } from "../src/keys/hmac.ts";
 import { TextMap } from "../src/internal/text_map.ts";
@@ -108,6 +108,47 @@ describe("SignedEnvelopes", () => {
       assertEquals(uses.filter((use) => use !== "" && text.includes(String(use))), [], text);
     }
     for (const text of [own, encrypted]) assertEquals(plain.open("event", "t", text).headers?.h, "v");
+  });
+
+  it("parse no header that a signature does not cover, and refuse those that no sender has written", () => {
+    const name = "x-chosen";
+    const topic = `"tsmq-topic":"${name}"`;
+    for (const encrypt of [false, true]) {
+      const envelopes = new SignedEnvelopes("n", keys, encrypt);
+      for (const headers of [undefined, { h: "v" }]) {
+        const texts = {
+          event: envelopes.seal("event", "t", "1", headers),
+          item: envelopes.seal("item", "t@g", "1", headers),
+        };
+        // with the chosen headers in front of the others, and behind them
+        const read = (kind: "event" | "item", more: string) =>
+          [0, 1].map((at) => {
+            const text = texts[kind].replace(
+              ...[['"__tsmq":{', `"__tsmq":{${more},`], ["},", `,${more}},`]][at] as [string, string],
+            );
+            assert(text.includes(more));
+            let received: Received | undefined;
+            const uses = kept(() => {
+              received = kind === "event"
+                ? envelopes.open("event", "t", text)
+                : envelopes.openItem("t@g", text, undefined, false);
+            });
+            assertEquals(uses.filter((use) => String(use).includes(name)), []);
+            return received!;
+          });
+        for (const kind of ["event", "item"] as const) {
+          const copies = [
+            `${topic},${topic}`,
+            texts[kind].match(/"tsmq-signature":"[^"]*"/)![0].replace(/.{9}"$/, `${name}"`),
+          ];
+          if (encrypt) copies.push(`"${name}":""`, `"h":"${name}"`, `"tsmq-encryption":"${name}"`);
+          for (const more of copies) assert(read(kind, more).every(({ refused }) => refused), more);
+          for (const { refused, headers: all } of read(kind, topic)) {
+            assertEquals([refused, all?.h, JSON.stringify(all).includes(name)], [undefined, headers?.h, false]);
+          }
+        }
+      }
+    }
   });
 
   it("cover the namespace, the destination, its name, and the key", () => {

@@ -11,6 +11,7 @@ import { Errno } from "../src/providers/ipc/errno.ts";
 import { MessageQueues } from "../src/providers/ipc/mqueues.ts";
 import { Names } from "../src/providers/ipc/names.ts";
 import type { Posix } from "../src/providers/ipc/posix.ts";
+import { ownText } from "../src/internal/utf8.ts";
 import { kept } from "./support/spy.ts";
 
 const CHOSEN = "chosen";
@@ -45,8 +46,16 @@ describe("A text that a peer chooses is not a key of the engine's tables:", () =
       leases.settle("q", [CHOSEN], "ack", 0);
       lost.lose("q", [CHOSEN]);
       lost.watch(0, "q", CHOSEN, () => {})();
+      lost.watch(0, "q", `${CHOSEN}2`, () => {});
+      lost.loseAll();
     });
     leases.stop();
+  });
+
+  it("a text with a lone surrogate, of which a copy is made", () => {
+    for (const text of [`${CHOSEN}\ud800`, `\udc00${CHOSEN}\u{1f600}`.repeat(1_000)]) {
+      assertUnused(() => assertEquals(ownText(text), text));
+    }
   });
 
   it("the inbox of a registered server", () => {

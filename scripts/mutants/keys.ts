@@ -25,6 +25,13 @@ export const KEYS: readonly Mutant[] = [
     tests: "tests/bus/keys_test.ts",
   },
   {
+    subject: "headers are accepted that the signature does not cover",
+    file: "src/keys/signed_envelopes.ts",
+    text: 'if (!outer.valid) return refuse("its headers are not valid");',
+    fault: "",
+    tests: "tests/keys_test.ts",
+  },
+  {
     subject: "a group accepts signed events of any topic",
     file: "src/pubsub/groups.ts",
     text: "topic !== undefined && !matches(topic)",

@@ -42,7 +42,7 @@ export interface Signed {
   readonly key: string;
   /** The time of the signature, in milliseconds of the sender's `Date.now()`. */
   readonly time: number;
-  /** A text that no other message of any bus has. */
+  /** A text that no other message of any bus has. It is a part of the message: see `ownText`. */
   readonly nonce: string;
   /** Whether the message is encrypted. */
   readonly encrypted: boolean;

@@ -74,8 +74,13 @@ export function checkHeaders(headers: unknown, part: InvalidPart): MessageHeader
 
 /** Returns received headers, in an object without a prototype; undefined if they are not valid. */
 export function readHeaders(value: unknown): MessageHeaders | undefined {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
-  const entries = Object.entries(value);
+  return typeof value !== "object" || value === null || Array.isArray(value)
+    ? undefined
+    : readEntries(Object.entries(value));
+}
+
+/** Returns received headers as {@linkcode readHeaders} does, from their names and values. */
+export function readEntries(entries: readonly (readonly [name: string, value: unknown])[]): MessageHeaders | undefined {
   if (entries.length > MAX_READ) return undefined;
   const headers: Record<string, string> = prepare(Object.create(null), entries.map(([name]) => name));
   for (const [name, text] of entries) {

@@ -19,8 +19,8 @@ import {
   itemHeaders,
   listHeaders,
   type MessageHeaders,
-  parseHeaders,
-  readHeaders,
+  NO_HEADERS,
+  readEntries,
   readTopicHeader,
   TOPIC,
   topicIn,
@@ -28,6 +28,7 @@ import {
 } from "../codec/headers.ts";
 import { UntrustedError } from "../errors.ts";
 import { TextMap } from "../internal/text_map.ts";
+import { ownText } from "../internal/utf8.ts";
 import { largestText } from "../provider/largest_text.ts";
 import { DEAD, parseGroupQueue } from "../provider/queue_names.ts";
 import { equal } from "./hmac.ts";
@@ -35,15 +36,22 @@ import { type Key, Keyring, type SecretKey } from "./keyring.ts";
 
 /** The header with the signature: version, id of the key, time, nonce, HMAC. */
 const SIGNATURE = "tsmq-signature";
-/** The headers that a signature does not cover. The topic is a part of its destination. It is no set: see {@linkcode Keyring.get}. */
+/**
+ * The headers that a signature does not cover: anybody may change them. The topic is a part of the destination. It is no set: see
+ * {@linkcode Keyring.get}.
+ */
 const UNCOVERED: readonly string[] = [SIGNATURE, ENCRYPTION, TOPIC];
 /** A destination with its name. */
 type NamedDestination = readonly [destination: Destination, name: string];
 /** A message whose signature is not verified yet. */
 interface Unverified {
-  /** The JSON of the headers. */
-  readonly head: string;
-  readonly headers: readonly Header[];
+  readonly signature: string | undefined;
+  readonly encryption: string | undefined;
+  readonly topic: string | undefined;
+  /** The other headers, which the signature covers. */
+  readonly covered: readonly Header[];
+  /** Whether a sender can have written these headers: none that is not covered occurs twice, and an encrypted message has no other ones. */
+  readonly valid: boolean;
   readonly body: string;
 }
 /** A received message, and the kind of destination that it was signed for. */
@@ -93,7 +101,7 @@ export class SignedEnvelopes implements Envelopes {
       destination === "inbox" && this.#inboxes?.has(name) !== false;
     const version = encrypt ? VERSION_ENCRYPTED : VERSION_SIGNED;
     const stamp = `${version} ${first.id} ${Date.now().toString(36)} ${this.#session}.${(++this.#count).toString(36)}`;
-    const listed = list(Object.entries(headers ?? {}));
+    const listed = listCovered(headers);
     const signature = `${stamp} ${first.sign(this.#signed(stamp, [destination, name], listed, body))}`;
     if (encrypt) return this.#encrypted(listed, body, signature);
     return wrap(body, { ...headers, [SIGNATURE]: signature });
@@ -105,7 +113,7 @@ export class SignedEnvelopes implements Envelopes {
 
   openItem(queue: string, text: string, topic: string | undefined, stored: boolean): Received {
     const outer = outline(text);
-    const about = topic ?? readTopicHeader(outer && valueOf(outer, TOPIC));
+    const about = topic ?? readTopicHeader(outer?.topic);
     const event = stored ? eventOf(queue, about) : undefined;
     const item = ["item", queue] as const;
     const received = this.#open(event === undefined ? [item] : [["event", event], item], outer, text);
@@ -119,7 +127,7 @@ export class SignedEnvelopes implements Envelopes {
     const signature = own?.[SIGNATURE];
     // an item that was never signed, or whose signature was refused, is not signed now either
     if (signature === undefined || !encrypted(signature)) return wrap(item, own);
-    return this.#encrypted(list(Object.entries(own ?? {})), item, signature, own);
+    return this.#encrypted(listCovered(own), item, signature, own);
   }
 
   encryptTo(inbox: string): void {
@@ -134,12 +142,12 @@ export class SignedEnvelopes implements Envelopes {
   #open(destinations: readonly NamedDestination[], outer: Unverified | undefined, text: string): Verified {
     const refuse = (why: string): Received => ({ body: text, refused: refusal(destinations.at(-1)!, why) });
     if (text.length > this.#largest) return refuse("it is larger than maxReceive"); // before it costs the time of an HMAC
-    const signature = outer && valueOf(outer, SIGNATURE);
-    if (!outer || signature === undefined) return refuse("it is not signed");
-    const encryption = valueOf(outer, ENCRYPTION);
+    if (outer?.signature === undefined) return refuse("it is not signed");
+    const { signature, encryption } = outer;
     if (encryption === undefined && this.#encrypt) return refuse("it is not encrypted");
+    if (!outer.valid) return refuse("its headers are not valid");
     const parts = signature.split(" ", 6);
-    const [version, id, time, , hmac] = parts;
+    const [version, id, time, nonce, hmac] = parts;
     if (parts.length !== 5 || version !== (encryption === undefined ? VERSION_SIGNED : VERSION_ENCRYPTED)) {
       return refuse("its signature is not valid");
     }
@@ -153,26 +161,22 @@ export class SignedEnvelopes implements Envelopes {
       ({ body, listed } = inner);
     }
     const stamp = signature.slice(0, -hmac!.length - 1);
-    const covered = listed ?? list(outer.headers);
+    const covered = listed ?? list(outer.covered);
     const right = destinations.find((destination) =>
       equal(hmac!, key.sign(this.#signed(stamp, destination, covered, body)))
     );
     if (!right) return refuse("its signature does not match");
-    const parsed = parseHeaders(outer.head);
-    const headers = listed === undefined ? parsed : unlist(listed);
-    if (!parsed || !headers) return refuse("its headers are not valid");
-    // the parts above refer to the text, which would stay in memory with a nonce that is remembered
-    const own = parsed[SIGNATURE]!;
-    // a member can sign any text
+    const headers = unlist(covered);
+    if (!headers) return refuse("its headers are not valid");
     const signed: Signed = {
       key: key.id,
-      time: parseInt(time!, 36) || 0,
-      nonce: own.split(" ", 4)[3]!,
+      time: parseInt(time!, 36) || 0, // a member can sign any text
+      nonce: nonce!,
       encrypted: encryption !== undefined,
     };
-    // the signature stays with an item that becomes a dead letter
-    const all = encryption === undefined ? headers : { ...headers, [SIGNATURE]: own };
-    return { body, headers: all, signed, as: right[0] };
+    // the signature stays with an item that becomes a dead letter. It is a part of the text, which would stay in memory with it
+    const kept = destinations.at(-1)![0] === "item" ? { ...headers, [SIGNATURE]: ownText(signature) } : headers;
+    return { body, headers: kept, signed, as: right[0] };
   }
 
   /** Returns the text that a signature covers. Only the body, its last part, may contain a line feed. */
@@ -222,24 +226,37 @@ function encrypted(signature: string | undefined): boolean {
 function outline(text: string): Unverified | undefined {
   const { head, body } = separate(text) ?? { head: "", body: "" };
   const headers = listHeaders(head);
-  return headers && { head, headers, body };
+  if (!headers) return undefined;
+  const values: (string | undefined)[] = UNCOVERED.map(() => undefined);
+  const covered: Header[] = [];
+  let repeated = false;
+  for (const header of headers) {
+    const index = UNCOVERED.indexOf(header[0]);
+    if (index < 0) covered.push(header);
+    else {
+      repeated ||= values[index] !== undefined;
+      values[index] = header[1];
+    }
+  }
+  const [signature, encryption, topic] = values;
+  const valid = !repeated && (encryption === undefined || covered.length === 0);
+  return { signature, encryption, topic, covered, valid, body };
 }
 
-/** Returns the value of a header. */
-function valueOf({ headers }: Unverified, name: string): string | undefined {
-  return headers.findLast((header) => header[0] === name)?.[1]; // the one that `JSON.parse` takes
-}
-
-/** Writes the headers that a signature covers, in one line and in their order. */
+/** Writes headers in one line and in their order, as a signature covers them. */
 function list(headers: readonly Header[]): string {
-  const covered = headers.filter(([name]) => !UNCOVERED.includes(name));
-  return covered.length === 0 ? "" : JSON.stringify(covered);
+  return headers.length === 0 ? "" : JSON.stringify(headers);
+}
+
+/** Writes the headers of a message that is sent, without those that its signature does not cover. */
+function listCovered(headers: MessageHeaders | undefined): string {
+  return list(Object.entries(headers ?? {}).filter(([name]) => !UNCOVERED.includes(name)));
 }
 
 /** Reads the result of {@linkcode list}. */
 function unlist(text: string): MessageHeaders | undefined {
   try {
-    return readHeaders(text === "" ? {} : Object.fromEntries(JSON.parse(text) as [string, string][]));
+    return text === "" ? NO_HEADERS : readEntries(JSON.parse(text) as Header[]);
   } catch {
     return undefined;
   }

@@ -10,13 +10,16 @@ import { TextMap } from "../internal/text_map.ts";
 /** The largest number of remembered leases that were lost before anything watched them. */
 const MAX_LOST = 1_024;
 
+/** A watched lease: the name of its queue, and the function that is called when it is lost. */
+type Watch = readonly [queue: string, lose: (error: BusError) => void];
+
 /** The leases that handlers watch, and those that were lost lately. */
 export class LostLeases {
   /** Whether the bus closes its receiver, which gives back every item that is still leased. */
   closing = false;
   /** The number of workers that have died. A lease of an earlier worker is lost. */
   #deaths = 0;
-  #watched = new TextMap<(error: BusError) => void>();
+  #watched = new TextMap<Watch>();
   #lost = new LimitedTextMap<true>(MAX_LOST);
 
   /** The worker that extends leases now. */
@@ -31,7 +34,7 @@ export class LostLeases {
   watch(worker: number, queue: string, receipt: string, lose: (error: BusError) => void): () => void {
     const key = keyOf(queue, receipt);
     if (worker !== this.#deaths || this.#lost.has(key)) lose(this.reason(queue));
-    else this.#watched.set(key, lose);
+    else this.#watched.set(key, [queue, lose]);
     return () => void this.#watched.delete(key);
   }
 
@@ -39,9 +42,9 @@ export class LostLeases {
   lose(queue: string, receipts: readonly string[]): void {
     for (const receipt of receipts) {
       const key = keyOf(queue, receipt);
-      const lose = this.#watched.get(key);
+      const watch = this.#watched.get(key);
       this.#watched.delete(key);
-      if (lose) lose(this.reason(queue));
+      if (watch) watch[1](this.reason(queue));
       else this.#lost.set(key, true);
     }
   }
@@ -49,9 +52,9 @@ export class LostLeases {
   /** Handles the loss of all leases, because the worker that extended them has died (with an error) or the bus has closed. */
   loseAll(error?: BusError): void {
     this.#deaths++;
-    const all = [...this.#watched];
+    const all = [...this.#watched.values()];
     this.#watched.clear();
-    for (const [key, lose] of all) lose(error ?? this.reason(queueOf(key)));
+    for (const [queue, lose] of all) lose(error ?? this.reason(queue));
   }
 
   /** Returns the error of an item whose lease has ended. `cause` is the reason why it ended, if it is known. */
@@ -111,8 +114,4 @@ export class LeaseWatch {
 
 function keyOf(queue: string, receipt: string): string {
   return JSON.stringify([queue, receipt]);
-}
-
-function queueOf(key: string): string {
-  return JSON.parse(key)[0];
 }

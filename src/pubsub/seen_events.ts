@@ -4,6 +4,7 @@
  * @module
  */
 import { TextMap } from "../internal/text_map.ts";
+import { ownText } from "../internal/utf8.ts";
 
 /** The smallest number of latest events that are remembered. */
 const EVENTS = 16_384;
@@ -16,7 +17,7 @@ export class SeenEvents {
   /** Adds an event. Returns false if it was there. */
   add(nonce: string): boolean {
     if (this.#new.has(nonce) || this.#old.has(nonce)) return false;
-    this.#new.set(nonce, true);
+    this.#new.set(ownText(nonce), true); // it is a part of the event's text
     if (this.#new.size >= EVENTS) {
       this.#old = this.#new;
       this.#new = new TextMap();

@@ -12,7 +12,7 @@ export const key = (id: string, letter = id): BusKey => ({ id, secret: letter.re
 export const KEYS = [key("a")];
 
 /** A message that an attacker has seen: the name of its destination, and its text. */
-type Sent = readonly [name: string, text: string];
+export type Sent = readonly [name: string, text: string];
 
 /** A provider that passes all messages of its buses to an attacker. With `drop`, messages to inboxes are lost. */
 export class Tapped {

@@ -14,8 +14,9 @@ import {
 import { unwrap, wrap } from "../../src/codec/envelope.ts";
 import { RawClient } from "../../src/conformance/raw_client.ts";
 import { writeRequest } from "../../src/rpc/wire.ts";
+import { spy } from "../support/spy.ts";
 import { until } from "../support/until.ts";
-import { key, KEYS, scene } from "./attacked.ts";
+import { key, KEYS, scene, type Sent } from "./attacked.ts";
 import { beside, fresh, onEach } from "./grounds.ts";
 
 onEach("a bus with keys", (ground) => {
@@ -85,6 +86,46 @@ onEach("a bus with keys", (ground) => {
       assertEquals(all.errors.length, forged.length + 1);
       assert(all.errors[0] instanceof ValidationError);
       assertEquals(all.errors[0].message, 'Cannot accept an event on "t": it is not signed');
+    });
+
+    it(`parses nothing that an attacker adds to ${how} events, items, requests and answers`, async () => {
+      await using all = await scene(ground, { encrypt });
+      const { bus, caller, tapped, attacker } = all;
+      const seen: unknown[] = [];
+      const last = (value: unknown) => until("the last one arrives", () => seen.includes(value));
+      await bus.subscribe("t", (event) => seen.push(event)).ready;
+      await bus.expose("f", (n: number) => n * 2);
+      await caller.publish("event", "t", { headers: { to: "ada" } });
+      await caller.queue("q").put("item", { headers: { to: "ada" } });
+      assertEquals(await caller.stub("f")(2), 4);
+      assertEquals(await caller.stub("f", { multi: true })(2), [{ status: "fulfilled", value: 4 }]);
+      await last("event");
+      const chosen = "x-chosen-by-a-peer";
+      const topic = `"tsmq-topic":"${chosen}"`;
+      const altered = (text: string) =>
+        [topic, `${topic},${topic}`, `"${chosen}":""`].map((more) => text.replace('"__tsmq":{', `"__tsmq":{${more},`));
+      const [published, put, posted] = [tapped.published, tapped.put, tapped.posted].map((sent) =>
+        sent.flatMap(([name, text]) => altered(text).map((other) => [name, other] as const))
+      ) as [Sent[], Sent[], Sent[]];
+      assert(published.length >= 6 && put.length >= 3 && posted.length >= 9);
+      const uses: unknown[] = [];
+      const end = spy(JSON, "parse", uses);
+      try {
+        for (const [name, text] of published) await attacker.publish(name, text);
+        for (const [name, text] of put) await attacker.put(name, text);
+        for (const [name, text] of posted) await attacker.sender.post(name, text);
+        await caller.publish("last event", "t");
+        await last("last event");
+        const consumer = bus.queue("q").consume((item) => void seen.push(item));
+        await caller.queue("q").put("last item");
+        await last("last item");
+        await consumer.close();
+        assertEquals(await caller.stub("f")(3), 6);
+      } finally {
+        end();
+      }
+      assertEquals(uses.filter((use) => String(use).includes(chosen)), []);
+      assertEquals([await bus.queue("q").dead.size(), seen.filter((each) => each === "event")], [2, ["event"]]);
     });
 
     it(`drops ${how} events that arrive again, and does not report them`, async () => {
