@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import type { Admin, BusInfo, Check, FunctionInfo, GroupInfo, QueueInfo, TopicInfo } from "../../provider/admin.ts";
 import { groupsOf } from "../../provider/bindings.ts";
 import { limited, limitedAsync, MAX_LISTED, MAX_SERVERS, warnOfMore } from "../../provider/listing.ts";
@@ -11,6 +12,7 @@ import { inParallel } from "../../internal/in_parallel.ts";
 import { TextMap, textSet } from "../../internal/text_map.ts";
 import { isA, textOf } from "../../internal/thrown.ts";
 import { within } from "../../internal/time.ts";
+import { MAX_BYTES } from "./bindings.ts";
 import { checkServer } from "./checks.ts";
 import type { Client } from "./client.ts";
 import { busId, readClients } from "./client_name.ts";
@@ -109,7 +111,7 @@ export class RedisAdmin implements Admin {
     const listed = await ofOurType(run(this.#commands, listedNames, FIELDS, [this.#names.bindings], []));
     if (!listed) return [];
     if (listed.more) warnOfMore(this.#titled("groups"), listed.found.length);
-    return groupsOf(listed.found);
+    return groupsOf(listed.found.filter((binding) => Buffer.byteLength(binding) <= MAX_BYTES)); // no bus reads the others
   }
 
   inboxes(): Promise<string[]> {
