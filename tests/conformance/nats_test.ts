@@ -47,7 +47,7 @@ describe("conformance of nats", () => {
     using adding = stub(
       streams,
       "add",
-      (config: Parameters<typeof add>[0]) => errors.length > 0 ? Promise.reject(errors.shift()) : add(config),
+      (config: Parameters<typeof streams.add>[0]) => errors.length > 0 ? Promise.reject(errors.shift()) : add(config),
     );
     await connection.create({ name: "tried", subjects: ["tried"], storage: "memory" });
     assertSpyCalls(adding, 3);
