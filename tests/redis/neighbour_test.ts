@@ -6,6 +6,7 @@ import type { Admin } from "../../src/provider/admin.ts";
 import { MAX_LISTED, MAX_LISTED_SIZE, MAX_SERVERS } from "../../src/provider/listing.ts";
 import { Names } from "../../src/providers/redis/names.ts";
 import { fresh, onRedis } from "../bus/grounds.ts";
+import { spy } from "../support/spy.ts";
 import { PATIENCE, until } from "../support/until.ts";
 
 /** The number of answers to PyMQ that may be unread. */
@@ -142,6 +143,32 @@ onRedis("a neighbour", ({ it, server, provider }) => {
       }
       const told = await warnings(namespace, async (admin) => assertEquals(await admin.functions(), []));
       assertEquals(told, [`${MAX_SERVERS} servers of functions`]);
+    });
+  });
+
+  it("who writes foreign keys with names of this namespace: they count for the limits, and long ones are not hashed", async () => {
+    const namespace = fresh();
+    const foreign = `__tsmq:{__eventbus:other:x}due:${new Names(namespace).list("}")}`;
+    const encoded: unknown[] = [];
+    await neighbour(async (redis) => {
+      const list = async () => await warnings(namespace, async (admin) => assertEquals(await admin.queues(), []));
+      await redis.zadd(foreign + "x".repeat(MAX_LISTED_SIZE), 1, "x");
+      const end = spy(TextEncoder.prototype, "encode", encoded);
+      try {
+        assertEquals(await list(), ["0 queues"]);
+      } finally {
+        end();
+      }
+    });
+    const sizes = encoded.map((text) => String(text).length).filter((size) => size > MAX_LISTED_SIZE);
+    assertEquals(sizes, [], "long texts that were hashed");
+    const other = fresh();
+    const key = `__tsmq:{__eventbus:other:x}due:${new Names(other).list("")}`;
+    await neighbour(async (redis) => {
+      await send(redis, MAX_LISTED + 1, (i) => ["zadd", key + i, 1, "x"]);
+      assertEquals(await warnings(other, async (admin) => assertEquals(await admin.queues(), [])), [
+        `${MAX_LISTED} queues`,
+      ]);
     });
   });
 

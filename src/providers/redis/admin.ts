@@ -6,7 +6,7 @@
 import { Buffer } from "node:buffer";
 import type { Admin, BusInfo, Check, FunctionInfo, GroupInfo, QueueInfo, TopicInfo } from "../../provider/admin.ts";
 import { groupsOf } from "../../provider/bindings.ts";
-import { limited, limitedAsync, MAX_LISTED, MAX_SERVERS, warnOfMore } from "../../provider/listing.ts";
+import { limited, limitedAsync, MAX_LISTED, MAX_LISTED_SIZE, MAX_SERVERS, warnOfMore } from "../../provider/listing.ts";
 import { ProviderError } from "../../errors.ts";
 import { inParallel } from "../../internal/in_parallel.ts";
 import { TextMap, textSet } from "../../internal/text_map.ts";
@@ -179,10 +179,10 @@ export class RedisAdmin implements Admin {
     await this.#open();
     const { prefix } = this.#names;
     const [due, registered] = [`}due:${prefix}`, this.#names.servers("")];
-    // the user of another namespace may write any name after its own tag
+    // the user of another namespace may write any name after its own tag, also one that is too long for the list
     const delayed = (key: string) => {
       const name = key.slice(key.indexOf(due) + due.length);
-      return this.#names.queue(name).due === key ? name : undefined;
+      return name.length <= MAX_LISTED_SIZE && this.#names.queue(name).due === key ? name : "";
     };
     const [queues, functions] = await Promise.all([
       this.#distinct("queues", [
@@ -195,21 +195,27 @@ export class RedisAdmin implements Admin {
     return { queues, functions };
   }
 
-  /** Returns the names of these things, each once, that the keys of several scans contain. */
-  #distinct(things: string, scans: readonly Scan[]): Promise<string[]> {
+  /**
+   * Returns the names of these things, each once, that the keys of several scans contain. Keys without a name count for the limits of the list
+   * too: they have been read.
+   */
+  async #distinct(things: string, scans: readonly Scan[]): Promise<string[]> {
     const scan = this.#scan.bind(this);
-    async function* distinct() {
+    async function* distinct(): AsyncGenerator<readonly [name: string, ...foreign: string[]]> {
       const seen = textSet([]);
       for (const [nameOf, pattern, ...type] of scans) {
         for await (const key of scan(pattern, ...type)) {
           const name = nameOf(key);
-          if (name === undefined || seen.has(name)) continue;
-          seen.set(name, true);
-          yield name;
+          if (name === "") yield ["", key];
+          else if (!seen.has(name)) {
+            seen.set(name, true);
+            yield [name];
+          }
         }
       }
     }
-    return limitedAsync(this.#titled(things), distinct());
+    const found = await limitedAsync(this.#titled(things), distinct());
+    return found.map(([name]) => name).filter((name) => name !== "");
   }
 
   /** Returns the channels that match this glob and have subscribers. */
@@ -269,8 +275,8 @@ interface Keys {
   readonly functions: readonly string[];
 }
 
-/** Returns the name in a key, if it has one; the pattern of the keys; and their type. */
-type Scan = readonly [nameOf: (key: string) => string | undefined, pattern: string, ...type: string[]];
+/** Returns the name in a key, which is empty if the key is foreign; the pattern of the keys; and their type. */
+type Scan = readonly [nameOf: (key: string) => string, pattern: string, ...type: string[]];
 
 /** Resolves with undefined if a key has a value of another type: any client can write one, and must not hide the other keys. */
 async function ofOurType<T>(read: Promise<T>): Promise<T | undefined> {

@@ -182,15 +182,20 @@ function tagIn(key: string): string | undefined {
 
 const encoder = new TextEncoder();
 
+/** The CRC of each byte: other clients can write keys of megabytes. */
+const CRC_OF_BYTE = Uint16Array.from({ length: 256 }, (_, byte) => {
+  let crc = byte << 8;
+  for (let bit = 0; bit < 8; bit++) crc = crc << 1 ^ (crc & 0x8000 ? 0x1021 : 0);
+  return crc;
+});
+
 /**
  * CRC-16/XMODEM, from which Redis Cluster computes the slot of a key. The package `cluster-key-slot` 1.1.2 is not used because it
  * reads the tag `a` from the key `{}{a}`, where Redis hashes the whole key.
  */
 function crc16(text: string): number {
+  const bytes = encoder.encode(text);
   let crc = 0;
-  for (const byte of encoder.encode(text)) {
-    crc ^= byte << 8;
-    for (let bit = 0; bit < 8; bit++) crc = crc & 0x8000 ? ((crc << 1) ^ 0x1021) & 0xffff : (crc << 1) & 0xffff;
-  }
+  for (let i = 0; i < bytes.length; i++) crc = (crc << 8 & 0xff00) ^ CRC_OF_BYTE[crc >> 8 ^ bytes[i]!]!;
   return crc;
 }
