@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { shorten, table, widthOf } from "../../cli/table.ts";
+import { spy } from "../support/spy.ts";
 
 describe("table", () => {
   const NAMES = [
@@ -27,6 +28,20 @@ describe("table", () => {
     const lines = table(["QUEUE", "WAITING"], rows, Infinity);
     assertEquals(lines.filter((line) => widthOf(line) > 1_100 || line.length > 6_000), []);
     for (const line of lines.slice(1)) assert(/ 1$/.test(line), line);
+  });
+
+  it("looks at a long text once, and at each of its characters that is not ASCII without a regular expression", () => {
+    const uses: unknown[] = [];
+    for (const name of ["a", "é", "漢", "e\u0301"]) {
+      const rows = Array.from({ length: 500 }, (_, i) => [name.repeat(1_600) + i, 1]);
+      const end = spy(RegExp.prototype, "test", uses);
+      try {
+        assertEquals(table(["QUEUE", "WAITING"], rows, Infinity).length, 501);
+      } finally {
+        end();
+      }
+    }
+    assert(uses.length < 4 * 500 * 5, `${uses.length} regular expressions`);
   });
 
   it("shorten() leaves a text that fits", () => {
