@@ -59,7 +59,7 @@ describe("an AWS admin", () => {
     try {
       assertEquals((await admin.groups())!.length, MAX_LISTED);
       assertEquals(pages(), MAX_LISTED / PAGE.subscriptions + 1);
-      for (const list of [() => admin.queues(), () => admin.buses()]) {
+      for (const list of [() => admin.queues(), () => admin.buses(), () => admin.leftovers()]) {
         await assertRejects(list); // it asks the service about each
         assertEquals(pages(), MAX_LISTED / PAGE.queues + 1);
       }
@@ -70,7 +70,7 @@ describe("an AWS admin", () => {
     }
     assertEquals(
       written,
-      ["subscriptions", "queues", "buses"].map((things) =>
+      ["subscriptions", "queues", "buses", "queues of buses"].map((things) =>
         `There are more than ${MAX_LISTED} ${things} in the namespace n: the others are not listed or counted`
       ),
     );

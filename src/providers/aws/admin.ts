@@ -106,12 +106,10 @@ export class AwsAdmin implements Admin {
 
   leftovers(): Promise<string[]> {
     return this.#try("list the remains of dead buses", async () => {
-      const dead = await limitedAsync(this.#titled("queues of dead buses"), deadQueues(this.#client, this.#names));
-      const idle = await Array.fromAsync(idleTopics(this.#client, this.#names));
-      return [
-        ...dead.map((url) => `queue ${nameOf(url)}`),
-        ...textSet(idle.map(({ topicArn }) => `topic ${nameOf(topicArn)}`)).keys(),
-      ];
+      const queues = await limitedAsync(this.#titled("queues of buses"), busQueues(this.#client, this.#names));
+      const dead = await Array.fromAsync(deadQueues(this.#client, queues));
+      const idle = await limitedAsync(this.#titled("unused topics"), this.#idleTopics());
+      return [...dead.map((url) => `queue ${nameOf(url)}`), ...textSet(idle.map((name) => `topic ${name}`)).keys()];
     });
   }
 
@@ -147,6 +145,11 @@ export class AwsAdmin implements Admin {
       const name = this.#names.queueOf(nameOf(url));
       if (name !== undefined) yield [url, name];
     }
+  }
+
+  /** Yields the names of the unused SNS topics of the namespace, each once for each of its subscriptions. */
+  async *#idleTopics(): AsyncGenerator<string> {
+    for await (const { topicArn } of idleTopics(this.#client, this.#names)) yield nameOf(topicArn);
   }
 
   /** Returns the SNS topics of the namespace that have subscriptions, each with the names of the subscribed queues. */

@@ -26,7 +26,8 @@ export interface Swept {
 export async function cleanUp(client: AwsClient, names: Names | undefined, signal?: AbortSignal): Promise<Swept> {
   const swept: Swept = { queues: [], topics: [] };
   const refused: unknown[] = [];
-  for await (const url of deadQueues(client, names)) {
+  // all of them first: those that are deleted meanwhile might shift the pages
+  for await (const url of deadQueues(client, await Array.fromAsync(busQueues(client, names)))) {
     if (signal?.aborted) break;
     await removeDeadBus(client, names, url, swept).catch((error) => {
       // one queue, perhaps a false one, must not keep the remains of all other buses
@@ -90,10 +91,9 @@ interface Page {
   readonly NextToken?: string | undefined;
 }
 
-/** Yields the URLs of the queues of dead buses: those of one namespace or, without `names`, of all namespaces. */
-export async function* deadQueues(client: AwsClient, names: Names | undefined): AsyncGenerator<string> {
-  // all of them first: those that are deleted meanwhile might shift the pages
-  for (const url of await Array.fromAsync(busQueues(client, names))) if (await hasExpired(client, url)) yield url;
+/** Yields those of these URLs of queues of buses whose bus is dead. */
+export async function* deadQueues(client: AwsClient, urls: readonly string[]): AsyncGenerator<string> {
+  for (const url of urls) if (await hasExpired(client, url)) yield url;
 }
 
 /** A subscription of the account. */
