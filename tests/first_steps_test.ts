@@ -4,23 +4,11 @@ import { describe, it } from "@std/testing/bdd";
 import { z } from "zod";
 import * as tsmq from "../mod.ts";
 import { redis } from "../src/providers/redis/provider.ts";
+import { warnings } from "./support/warnings.ts";
 
 /** Returns the message of the error that work throws or rejects with. */
 async function messageOf(work: () => unknown): Promise<string> {
   return (await assertRejects(async () => void await work(), tsmq.BusError)).message;
-}
-
-/** Returns the warnings on the console while work runs. */
-async function warnings(work: () => unknown): Promise<string[]> {
-  const original = console.warn;
-  const lines: string[] = [];
-  console.warn = (...args: unknown[]) => void lines.push(args.join(" "));
-  try {
-    await work();
-  } finally {
-    console.warn = original;
-  }
-  return lines;
 }
 
 describe("the default bus", () => {
@@ -141,9 +129,9 @@ describe("a likely mistake that is valid", () => {
       }
     });
     assertEquals(lines, [
-      'tsmq: %s subscribe("a.*") receives only events of the topic with exactly this name; ' +
+      'subscribe("a.*") receives only events of the topic with exactly this name; ' +
       "for all topics that match it, pass { pattern: true }",
-      "tsmq: %s publish(event, topic) received a topic that contains white space, and an event that does not: the event is the first argument",
+      "publish(event, topic) received a topic that contains white space, and an event that does not: the event is the first argument",
     ]);
   });
 

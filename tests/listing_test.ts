@@ -3,19 +3,7 @@ import { assertEquals, assertMatch } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { inParallel } from "../src/internal/in_parallel.ts";
 import { limited, limitedAsync, MAX_LISTED, MAX_LISTED_SIZE } from "../src/provider/listing.ts";
-
-/** Runs, and returns what was written to the console as warnings. */
-async function warnings(run: () => Promise<void>): Promise<string[]> {
-  const written: string[] = [];
-  const warn = console.warn;
-  console.warn = (...args: unknown[]) => void written.push(args.join(" "));
-  try {
-    await run();
-  } finally {
-    console.warn = warn;
-  }
-  return written;
-}
+import { warnings } from "./support/warnings.ts";
 
 /** Yields these names, and fails if more than one is read beyond the limit. */
 async function* arriving(names: readonly string[]): AsyncGenerator<string> {

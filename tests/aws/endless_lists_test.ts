@@ -5,6 +5,7 @@ import { createServer } from "node:http";
 import { MAX_LISTED } from "../../src/provider/listing.ts";
 import { Names } from "../../src/providers/aws/names.ts";
 import { aws } from "../../src/providers/aws/provider.ts";
+import { warnings } from "../support/warnings.ts";
 
 /** The numbers of names in a page. */
 const PAGE = { queues: 1_000, subscriptions: 100 };
@@ -47,32 +48,30 @@ describe("an AWS admin", () => {
     const service = await endless(new Names("n"));
     const credentials = { accessKeyId: "a", secretAccessKey: "s" };
     const admin = await aws({ endpoint: service.endpoint, region: "eu-west-1", credentials }).admin!.open("n");
-    const written: string[] = [];
-    const warn = console.warn;
-    console.warn = (...args: unknown[]) => void written.push(String(args[1]));
     let read = 0;
     const pages = () => {
       const before = read;
       read = service.pages();
       return read - before;
     };
-    try {
+    const list = async () => {
       assertEquals((await admin.groups())!.length, MAX_LISTED);
       assertEquals(pages(), MAX_LISTED / PAGE.subscriptions + 1);
-      for (const list of [() => admin.queues(), () => admin.buses(), () => admin.leftovers()]) {
-        await assertRejects(list); // it asks the service about each
+      for (const each of [() => admin.queues(), () => admin.buses(), () => admin.leftovers()]) {
+        await assertRejects(each); // it asks the service about each
         assertEquals(pages(), MAX_LISTED / PAGE.queues + 1);
       }
+    };
+    try {
+      assertEquals(
+        await warnings(list),
+        ["subscriptions", "queues", "buses", "queues of buses"].map((things) =>
+          `There are more than ${MAX_LISTED} ${things} in the namespace n: the others are not listed or counted`
+        ),
+      );
     } finally {
-      console.warn = warn;
       await admin.close();
       service.close();
     }
-    assertEquals(
-      written,
-      ["subscriptions", "queues", "buses", "queues of buses"].map((things) =>
-        `There are more than ${MAX_LISTED} ${things} in the namespace n: the others are not listed or counted`
-      ),
-    );
   });
 });

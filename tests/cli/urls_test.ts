@@ -8,6 +8,7 @@ import process from "node:process";
 import { providerFor } from "../../cli/url.ts";
 import { ValidationError } from "../../mod.ts";
 import { makeDir, removeDir } from "../support/child.ts";
+import { warnings } from "../support/warnings.ts";
 
 /** The defined options of the provider for a URL. */
 async function options(url: string): Promise<Record<string, unknown>> {
@@ -69,34 +70,26 @@ describe("providerFor()", () => {
   });
 
   it("warns about a file with a password that others may read, and repeats no secret", async () => {
-    const kept = console.warn;
-    const warnings: string[] = [];
-    console.warn = (...args: unknown[]) => void warnings.push(args.join(" "));
-    try {
-      for (const [name, url, mode] of [["a", "redis://one", 0o644], ["b", "redis://:s3cret@one", 0o600]] as const) {
-        writeFileSync(join(dir, name), url);
-        chmodSync(join(dir, name), mode);
-        await providerFor(`file:${join(dir, name)}`);
-      }
-      assertEquals(warnings, []);
-      chmodSync(join(dir, "b"), 0o644);
-      await providerFor(`file:${join(dir, "b")}`);
-      const own = process.getuid!();
-      using _ = stub(process as { getuid(): number }, "getuid", () => own + 1); // the file then belongs to another user, if that is not root
-      writeFileSync(join(dir, "c"), "redis://:s3cret@one", { mode: 0o600 });
-      if (own === 0) { // only root can give a file to another user
-        await providerFor(`file:${join(dir, "c")}`);
-        assertEquals(warnings.length, 1, "root's file is no other user's");
-        chownSync(join(dir, "c"), 2, 0);
-      }
-      await providerFor(`file:${join(dir, "c")}`);
-    } finally {
-      console.warn = kept;
+    const warned = (name: string) => warnings(() => providerFor(`file:${join(dir, name)}`));
+    for (const [name, url, mode] of [["a", "redis://one", 0o644], ["b", "redis://:s3cret@one", 0o600]] as const) {
+      writeFileSync(join(dir, name), url);
+      chmodSync(join(dir, name), mode);
+      assertEquals(await warned(name), []);
     }
-    assertEquals(warnings.length, 2);
-    assertMatch(warnings[0]!, /has a URL with a password: other users may read or change it; run: chmod 600 /);
-    assertMatch(warnings[1]!, /has a URL with a password: it belongs to another user, who may read and change it/);
-    assert(!warnings.join().includes("s3cret"));
+    chmodSync(join(dir, "b"), 0o644);
+    const written = await warned("b");
+    const own = process.getuid!();
+    using _ = stub(process as { getuid(): number }, "getuid", () => own + 1); // the file then belongs to another user, if that is not root
+    writeFileSync(join(dir, "c"), "redis://:s3cret@one", { mode: 0o600 });
+    if (own === 0) { // only root can give a file to another user
+      assertEquals(await warned("c"), [], "root's file is no other user's");
+      chownSync(join(dir, "c"), 2, 0);
+    }
+    written.push(...await warned("c"));
+    assertEquals(written.length, 2);
+    assertMatch(written[0]!, /has a URL with a password: other users may read or change it; run: chmod 600 /);
+    assertMatch(written[1]!, /has a URL with a password: it belongs to another user, who may read and change it/);
+    assert(!written.join().includes("s3cret"));
   });
 
   const wrong: Record<string, string> = {

@@ -10,6 +10,7 @@ import type { Namespace } from "../../src/providers/ipc/namespace.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { Child } from "../support/child.ts";
 import { skip } from "../support/skip.ts";
+import { warnings } from "../support/warnings.ts";
 import { become, fresh, HandmadeBus, noOtherUser } from "./ground.ts";
 
 /** Runs with the admin of a namespace, whose files it removes. Returns the warnings. */
@@ -18,19 +19,15 @@ async function inspected(run: (admin: Admin, internals: Namespace, root: string)
   const bus = await HandmadeBus.open(namespace);
   const { root } = bus.internals.directories;
   const admin = await ipc().admin!.open(namespace);
-  const written: string[] = [];
-  const warn = console.warn;
-  console.warn = (...args: unknown[]) => void written.push(String(args[1]).replace(namespace, "…"));
   try {
-    await run(admin, bus.internals, root);
+    const written = await warnings(() => run(admin, bus.internals, root));
+    return written.map((text) => text.replace(namespace, "…"));
   } finally {
-    console.warn = warn;
     await admin.close();
     bus.internals.queues.close();
     bus.internals.directories.close();
     rmSync(root, { recursive: true });
   }
-  return written;
 }
 
 describe("an IPC admin", () => {

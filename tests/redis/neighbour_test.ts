@@ -8,6 +8,7 @@ import { Names } from "../../src/providers/redis/names.ts";
 import { fresh, onRedis } from "../bus/grounds.ts";
 import { spy } from "../support/spy.ts";
 import { PATIENCE, until } from "../support/until.ts";
+import { warnings } from "../support/warnings.ts";
 
 /** The number of answers to PyMQ that may be unread. */
 const UNREAD = 16_384;
@@ -73,19 +74,15 @@ onRedis("a neighbour", ({ it, server, provider }) => {
   });
 
   /** Lists with an admin, and returns the warnings about things that are left out, without the name of the namespace. */
-  async function warnings(namespace: string, list: (admin: Admin) => Promise<void>): Promise<string[]> {
-    const written: unknown[] = [];
-    const warn = console.warn;
+  async function leftOut(namespace: string, list: (admin: Admin) => Promise<void>): Promise<string[]> {
     const admin = await provider().admin!.open(namespace);
-    console.warn = (...args: unknown[]) => void written.push(args[1]);
+    const end = ` in the namespace ${namespace}: the others are not listed or counted`;
     try {
-      await list(admin);
+      const written = await warnings(() => list(admin));
+      return written.map((text) => text.replace("There are more than ", "").replace(end, ""));
     } finally {
-      console.warn = warn;
       await admin.close();
     }
-    const end = ` in the namespace ${namespace}: the others are not listed or counted`;
-    return written.map((text) => String(text).replace("There are more than ", "").replace(end, ""));
   }
 
   it("who creates more queues and functions than are listed: the others are left out, with a warning", async () => {
@@ -94,7 +91,7 @@ onRedis("a neighbour", ({ it, server, provider }) => {
     const told = await neighbour(async (redis) => {
       await send(redis, MAX_LISTED + 1, (i) => ["lpush", names.list(String(i)), "1"]);
       await send(redis, MAX_LISTED + 1, (i) => ["zadd", names.servers(String(i)), 1, "x"]);
-      return await warnings(namespace, async (admin) => {
+      return await leftOut(namespace, async (admin) => {
         assertEquals((await admin.queues())!.length, MAX_LISTED);
         await admin.functions();
       });
@@ -109,7 +106,7 @@ onRedis("a neighbour", ({ it, server, provider }) => {
       await send(redis, MAX_LISTED + 100, (i) => ["hset", names.bindings, `=t${i}\0t${i}@g`, ""]);
       await send(redis, MAX_LISTED + 1, (i) => ["subscribe", names.channel(String(i))]);
       await send(redis, MAX_LISTED + 1, (i) => ["subscribe", address(namespace, i)]);
-      return await warnings(namespace, async (admin) => {
+      return await leftOut(namespace, async (admin) => {
         for (const list of [await admin.groups(), await admin.topics(), await admin.buses(), await admin.inboxes()]) {
           assertEquals(list!.length, MAX_LISTED);
         }
@@ -127,7 +124,7 @@ onRedis("a neighbour", ({ it, server, provider }) => {
         "for i = 1, 9000 do redis.call('hset', KEYS[1], '=' .. i .. string.rep('t', 3900) .. '\\0q', '') end";
       await redis.eval(forge, 1, bindings);
       const before = await sent();
-      const told = await warnings(namespace, async (admin) => void await admin.groups());
+      const told = await leftOut(namespace, async (admin) => void await admin.groups());
       assert(await sent() - before < 1.1 * MAX_LISTED_SIZE, "what the server has sent");
       assertEquals(told, [`${Math.floor(MAX_LISTED_SIZE / 3_907)} groups`]);
     });
@@ -141,7 +138,7 @@ onRedis("a neighbour", ({ it, server, provider }) => {
       for (let i = 0; i < 50; i++) {
         await redis.eval(forge, 1, names.servers(String(i)), Date.now() + 25_000, names.inboxes);
       }
-      const told = await warnings(namespace, async (admin) => assertEquals(await admin.functions(), []));
+      const told = await leftOut(namespace, async (admin) => assertEquals(await admin.functions(), []));
       assertEquals(told, [`${MAX_SERVERS} servers of functions`]);
     });
   });
@@ -151,11 +148,10 @@ onRedis("a neighbour", ({ it, server, provider }) => {
     const foreign = `__tsmq:{__eventbus:other:x}due:${new Names(namespace).list("}")}`;
     const encoded: unknown[] = [];
     await neighbour(async (redis) => {
-      const list = async () => await warnings(namespace, async (admin) => assertEquals(await admin.queues(), []));
       await redis.zadd(foreign + "x".repeat(MAX_LISTED_SIZE), 1, "x");
       const end = spy(TextEncoder.prototype, "encode", encoded);
       try {
-        assertEquals(await list(), ["0 queues"]);
+        assertEquals(await leftOut(namespace, async (admin) => assertEquals(await admin.queues(), [])), ["0 queues"]);
       } finally {
         end();
       }
@@ -166,7 +162,7 @@ onRedis("a neighbour", ({ it, server, provider }) => {
     const key = `__tsmq:{__eventbus:other:x}due:${new Names(other).list("")}`;
     await neighbour(async (redis) => {
       await send(redis, MAX_LISTED + 1, (i) => ["zadd", key + i, 1, "x"]);
-      assertEquals(await warnings(other, async (admin) => assertEquals(await admin.queues(), [])), [
+      assertEquals(await leftOut(other, async (admin) => assertEquals(await admin.queues(), [])), [
         `${MAX_LISTED} queues`,
       ]);
     });
