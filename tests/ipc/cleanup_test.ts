@@ -11,11 +11,10 @@ import { Directories } from "../../src/providers/ipc/directories.ts";
 import { readItem, writeItem } from "../../src/providers/ipc/frames.ts";
 import { nameOfItem, queueDirectory } from "../../src/providers/ipc/items.ts";
 import { Leases } from "../../src/providers/ipc/leases.ts";
-import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
+import type { Namespace } from "../../src/providers/ipc/namespace.ts";
 import { loadPosix, type Posix } from "../../src/providers/ipc/posix.ts";
-import { ipc } from "../../src/providers/ipc/provider.ts";
 import { finish } from "../../src/providers/ipc/walk.ts";
-import { fresh, HandmadeBus, left } from "./ground.ts";
+import { fresh, HandmadeBus, left, openNamespace } from "./ground.ts";
 
 const ITEM = writeItem('"item"', false);
 
@@ -69,7 +68,7 @@ describe("the item in the crash slot of a dead bus", () => {
       it(`comes back once and whole${how}, at whichever moment another bus ${rival}`, async () => {
         const namespace = fresh();
         const posix = await loadPosix();
-        const [first, second] = [await open(namespace), await open(namespace)];
+        const [first, second] = [await openNamespace(namespace), await openNamespace(namespace)];
         const queue = first.names.queue("jobs");
         const found: string[] = [];
         let moments = 0;
@@ -128,10 +127,6 @@ describe("the descriptor of a namespace's directory", () => {
     assertEquals(open(), count - 1);
   });
 });
-
-function open(namespace: string): Promise<Namespace> {
-  return Namespace.open(ipc().options as Settings, namespace, () => {});
-}
 
 describe("a bus that closes on a busy machine", () => {
   it("removes all its names, though it is paused for longer than its cleanup may take", async () => {

@@ -5,10 +5,8 @@ import { linkSync, rmSync } from "node:fs";
 import { ProviderError } from "../../src/errors.ts";
 import { Errno } from "../../src/providers/ipc/errno.ts";
 import { LINK_BYTES } from "../../src/providers/ipc/files.ts";
-import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
 import { loadPosix } from "../../src/providers/ipc/posix.ts";
-import { ipc } from "../../src/providers/ipc/provider.ts";
-import { fresh } from "./ground.ts";
+import { fresh, openNamespace } from "./ground.ts";
 
 describe("a path", () => {
   it("may have as many bytes as the kernel allows, and a longer one is refused", async () => {
@@ -36,7 +34,7 @@ describe("a path", () => {
 
 describe("the file of a large event", () => {
   it("is removed before it is read, and is not read if it has another name or cannot be removed", async () => {
-    const namespace = await Namespace.open(ipc().options as Settings, fresh(), () => {});
+    const namespace = await openNamespace(fresh());
     const { bodyFiles, directories, posix } = namespace;
     const write = () => bodyFiles.write("loops", "text", true);
     const path = (name: string) => directories.path(`loops/${name}`);

@@ -21,7 +21,7 @@ import { ipc } from "../../src/providers/ipc/provider.ts";
 import { Refill } from "../../src/providers/ipc/refill.ts";
 import { skip } from "../support/skip.ts";
 import { pause, until } from "../support/until.ts";
-import { calls, fresh } from "./ground.ts";
+import { calls, fresh, openNamespace } from "./ground.ts";
 import { Intruder, noIntruder } from "./intruders.ts";
 
 const intruder = new Intruder();
@@ -408,7 +408,7 @@ describe("many names in the directory of all namespaces, where any user can crea
   it("are looked at a part at a time by the cleanup of other namespaces", async () => {
     const directory = `/dev/shm/${fresh()}`;
     for (let i = 0; i < NAMES; i++) mkdirSync(`${directory}/other${i}`, { recursive: true });
-    const ours = await Namespace.open(ipc({ directory }).options as Settings, "ours", () => {});
+    const ours = await openNamespace("ours", { directory });
     const others = new OthersCleanup(ours);
     const made = calls(ours.posix, CALLS, () => others.run());
     assertEquals(made > 0 && made < NAMES, true, `${made} calls`);

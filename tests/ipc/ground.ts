@@ -11,7 +11,7 @@ import { Leases } from "../../src/providers/ipc/leases.ts";
 import { EVENTS, INBOX } from "../../src/providers/ipc/mqueues.ts";
 import { eventsOf, inboxOf, Names } from "../../src/providers/ipc/names.ts";
 import { loadPosix, type Posix } from "../../src/providers/ipc/posix.ts";
-import { ipc } from "../../src/providers/ipc/provider.ts";
+import { ipc, type IpcOptions } from "../../src/providers/ipc/provider.ts";
 import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
 import { Child, makeDir, removeDir } from "../support/child.ts";
 import { here, Peer } from "../support/peer.ts";
@@ -20,6 +20,11 @@ import { homeOf, runtimeForAll } from "./homes.ts";
 /** A new namespace. */
 export function fresh(): string {
   return `ipc-${crypto.randomUUID().slice(0, 8)}`;
+}
+
+/** Opens the files and queues of a namespace, without a bus. */
+export function openNamespace(name: string, options?: IpcOptions): Promise<Namespace> {
+  return Namespace.open(ipc(options).options as Settings, name, () => {});
 }
 
 /** The buses of a namespace. */
@@ -40,7 +45,7 @@ export class HandmadeBus implements Disposable {
 
   /** Creates the directory of the bus, without queues. */
   static async open(namespace: string, directory?: string): Promise<HandmadeBus> {
-    return new HandmadeBus(await Namespace.open(ipc({ directory }).options as Settings, namespace, () => {}));
+    return new HandmadeBus(await openNamespace(namespace, { directory }));
   }
 
   #path(busName: string): string {

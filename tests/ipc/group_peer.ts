@@ -6,12 +6,12 @@ import type { Delivery } from "../../src/provider/provider.ts";
 import { ItemBatch } from "../../src/providers/ipc/item_batch.ts";
 import { Leases } from "../../src/providers/ipc/leases.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
-import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
+import { openNamespace } from "./ground.ts";
 
 const [namespace, group] = process.argv.slice(2) as [string, string];
-const provider = ipc({ group: Number(group) });
-const bus = await Bus.open(provider, { namespace });
-const internals = await Namespace.open(provider.options as Settings, namespace, () => {});
+const options = { group: Number(group) };
+const bus = await Bus.open(ipc(options), { namespace });
+const internals = await openNamespace(namespace, options);
 const said: Record<string, unknown> = {};
 
 async function attempt(what: string, act: () => Promise<unknown>): Promise<void> {

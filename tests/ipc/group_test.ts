@@ -9,11 +9,10 @@ import { Leases } from "../../src/providers/ipc/leases.ts";
 import { eventsOf, inboxOf } from "../../src/providers/ipc/names.ts";
 import { loadPosix, type Stat } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
-import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
 import { finish } from "../../src/providers/ipc/walk.ts";
 import { skip } from "../support/skip.ts";
 import { until } from "../support/until.ts";
-import { fresh, left, noOtherUser, notBlindable, runAs, runBlind } from "./ground.ts";
+import { fresh, left, noOtherUser, notBlindable, openNamespace, runAs, runBlind } from "./ground.ts";
 
 // Any other bus of this user that opens at the same time would clean up these dead buses.
 // run: kernel-queues
@@ -31,7 +30,7 @@ describe("users of one group", () => {
   if (missing) return skip(name, missing);
   it(name, async () => {
     const namespace = fresh();
-    const internals = await Namespace.open(ipc({ group: USER }).options as Settings, namespace, () => {});
+    const internals = await openNamespace(namespace, { group: USER });
     const { names, directories, posix, processes, queues } = internals;
     const self = names.newBus(processes.self, 0);
     const dead = names.newBus({ ...processes.self, start: 1 }, 0); // nobody has started at that time
@@ -91,11 +90,7 @@ describe("a bus of a group", () => {
     };
     try {
       const group = process.getegid!();
-      const { bodyFiles, directories, names, queues } = await Namespace.open(
-        ipc({ group }).options as Settings,
-        fresh(),
-        () => {},
-      );
+      const { bodyFiles, directories, names, queues } = await openNamespace(fresh(), { group });
       bodyFiles.write("bodies", "body", true);
       const { descriptor } = queues.use(names.queue("queue"), SMALL)!;
       assertEquals((posix.stat(descriptor) as Stat).mode, 0o660);

@@ -6,12 +6,11 @@ import { Bus } from "../../src/bus.ts";
 import { writeBatch } from "../../src/providers/ipc/frames.ts";
 import { loadPosix, type Posix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
-import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
 import { makeDir, removeDir } from "../support/child.ts";
 import { Peer } from "../support/peer.ts";
 import { reported } from "../support/reports.ts";
 import { until } from "../support/until.ts";
-import { busesOf, fresh, left } from "./ground.ts";
+import { busesOf, fresh, left, openNamespace } from "./ground.ts";
 
 // One of these uses up RLIMIT_MSGQUEUE.
 // run: kernel-queues
@@ -188,7 +187,7 @@ describe("bad input:", () => {
       posix.setModified(path, 0); // it would be due
     }
     // dead buses with garbage in their crash slots
-    const { processes, names } = await Namespace.open(ipc().options as Settings, namespace, () => {});
+    const { processes, names } = await openNamespace(namespace);
     const slots = ["garbage", "\n\n", `/../../../x\n../../../y\n`, `/pymq_${namespace}_queue\n../../x\n`];
     const dead = slots.map((crashSlot) => {
       const busName = names.newBus({ ...processes.self, start: 1 }, 0);

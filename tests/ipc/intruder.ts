@@ -7,9 +7,9 @@ import process from "node:process";
 import { writeItem } from "../../src/providers/ipc/frames.ts";
 import { nameOfItem, queueDirectory } from "../../src/providers/ipc/items.ts";
 import { Leases } from "../../src/providers/ipc/leases.ts";
-import { ipc } from "../../src/providers/ipc/provider.ts";
-import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
+import type { Namespace } from "../../src/providers/ipc/namespace.ts";
 import { say, told } from "../support/peer_side.ts";
+import { openNamespace } from "./ground.ts";
 
 /** Returns what the intruder can do in a namespace, with these arguments. */
 function actsIn(namespace: Namespace, args: readonly string[]): Record<string, () => void> {
@@ -94,7 +94,7 @@ function actsIn(namespace: Namespace, args: readonly string[]): Record<string, (
 process.umask(0o007);
 const [group] = process.argv.slice(2);
 for await (const [name, what, ...args] of told<[string, string, ...string[]]>()) {
-  const namespace = await Namespace.open(ipc({ group: Number(group) }).options as Settings, name, () => {});
+  const namespace = await openNamespace(name, { group: Number(group) });
   actsIn(namespace, args)[what]!();
   namespace.close();
   say("done");

@@ -10,23 +10,19 @@ import { OthersCleanup } from "../../src/providers/ipc/cleanup.ts";
 import { Leases } from "../../src/providers/ipc/leases.ts";
 import { Moves } from "../../src/providers/ipc/moves.ts";
 import { eventsOf, inboxOf, Names } from "../../src/providers/ipc/names.ts";
-import { Namespace, type Settings, THREAD } from "../../src/providers/ipc/namespace.ts";
+import { THREAD } from "../../src/providers/ipc/namespace.ts";
 import { loadPosix, type Posix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { Refill } from "../../src/providers/ipc/refill.ts";
 import { finish, walk } from "../../src/providers/ipc/walk.ts";
 import { WorkerThread } from "../../src/providers/ipc/worker_thread.ts";
 import { skip } from "../support/skip.ts";
-import { calls, fresh, HandmadeBus, left } from "./ground.ts";
+import { calls, fresh, HandmadeBus, left, openNamespace } from "./ground.ts";
 import { Intruder, noIntruder } from "./intruders.ts";
 
 const intruder = new Intruder();
 const GROUP = intruder.group;
 const SMALL = [{ messages: 2, size: 128 }];
-
-function open(name: string, group?: number): Promise<Namespace> {
-  return Namespace.open(ipc({ group }).options as Settings, name, () => {});
-}
 
 async function clear(namespaces: readonly string[], queues: readonly string[]): Promise<void> {
   const posix = await loadPosix();
@@ -53,7 +49,7 @@ describe("a member of a group", () => {
   const cases: Record<string, () => Promise<void>> = {
     async "puts nothing into queues that are not of the namespace"() {
       const { shared, secret, queue } = pair();
-      const [ours, theirs] = [await open(shared, GROUP), await open(secret)];
+      const [ours, theirs] = [await openNamespace(shared, { group: GROUP }), await openNamespace(secret)];
       const bus = theirs.names.newBus(theirs.processes.self, 0);
       const targets = [queue, eventsOf(bus), inboxOf(bus), new Names(fresh()).queue("jobs"), `/${crypto.randomUUID()}`];
       const opened = targets.map((name) => ours.posix.openQueue(name, { ...SMALL[0]!, mode: 0o600 }));
@@ -114,7 +110,7 @@ describe("a member of a group", () => {
 
     async "does not keep other namespaces of the user from opening by a deep directory"() {
       const shared = fresh();
-      const ours = await open(shared, GROUP);
+      const ours = await openNamespace(shared, { group: GROUP });
       ours.directories.make("loops");
       ours.directories.make("subscribers");
       try {
@@ -167,7 +163,11 @@ describe("two namespaces of a user, one of them shared with a group, whose queue
 
   each("tell a queue of the group from a private one, before the group has it", async () => {
     const { shared, secret, queue } = pair();
-    const [ours, again, theirs] = [await open(shared, GROUP), await open(shared, GROUP), await open(secret)];
+    const [ours, again, theirs] = [
+      await openNamespace(shared, { group: GROUP }),
+      await openNamespace(shared, { group: GROUP }),
+      await openNamespace(secret),
+    ];
     const { posix } = ours;
     const share = posix.share;
     const found: unknown[] = [];
@@ -194,7 +194,7 @@ describe("two namespaces of a user, one of them shared with a group, whose queue
 
   each("keep their descriptors when a member replaces the link of a worker", async () => {
     const { shared, secret, queue } = pair();
-    const [ours, theirs] = [await open(shared, GROUP), await open(secret)];
+    const [ours, theirs] = [await openNamespace(shared, { group: GROUP }), await openNamespace(secret)];
     const { descriptor } = theirs.queues.hold(theirs.queues.use(queue, SMALL)!);
     ours.directories.make("loops"); // opens the directory
     const [thread, directory] = [ours.posix.thread(), ours.directories.descriptor];
@@ -217,7 +217,7 @@ describe("two namespaces of a user, one of them shared with a group, whose queue
 
   each("use the queues that PyMQ creates for one process, also in the shared one", async () => {
     const { shared } = pair();
-    const ours = await open(shared, GROUP);
+    const ours = await openNamespace(shared, { group: GROUP });
     const { names, posix, queues } = ours;
     const made = [`pymq_${shared}_$1`, `pymq_${shared}___rpc_${crypto.randomUUID()}`].map((name) => `/${name}`);
     const named = names.queue("jobs");
@@ -236,7 +236,7 @@ describe("the cleanup of other namespaces", () => {
   it("does not enter those that others may write: a member could make each of its system calls take any time", async () => {
     const modes: Record<string, number> = { [fresh()]: 0o2770, [fresh()]: 0o1777, [fresh()]: 0o755 };
     const dead = new Map<string, string>();
-    const internals = await open(fresh());
+    const internals = await openNamespace(fresh());
     try {
       for (const [name, mode] of Object.entries(modes)) {
         const bus = await HandmadeBus.open(name);
@@ -265,7 +265,7 @@ describe("the cleanup of other namespaces", () => {
       dead.push(bus.die());
       bus.internals.close();
     }
-    const internals = await open(fresh());
+    const internals = await openNamespace(fresh());
     const unlink = posix.unlinkQueue;
     try {
       for (const stuck of names) {
@@ -316,7 +316,7 @@ describe("a walk over directories", () => {
   });
 
   it("removes what is chosen and the directories that are empty after that, and nothing through links", async () => {
-    const { directories, posix } = await open(fresh());
+    const { directories, posix } = await openNamespace(fresh());
     directories.make("top/chosen/deep");
     directories.make("top/empty");
     const outside = `/dev/shm/${fresh()}`;

@@ -8,12 +8,11 @@ import { Bus } from "../../src/bus.ts";
 import { BusError, NoSuchRemoteError } from "../../src/errors.ts";
 import { queueDirectory } from "../../src/providers/ipc/items.ts";
 import { Names } from "../../src/providers/ipc/names.ts";
-import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
 import { loadPosix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { makeDir, removeDir } from "../support/child.ts";
 import { skip } from "../support/skip.ts";
-import { calls, fresh, noOtherUser, runAs } from "./ground.ts";
+import { calls, fresh, noOtherUser, openNamespace, runAs } from "./ground.ts";
 
 const THIEF = new URL("thief.ts", import.meta.url);
 const OTHER_USER = new URL("other_user.ts", import.meta.url);
@@ -36,10 +35,6 @@ async function open(
   } finally {
     rmSync(root, { recursive: true, force: true });
   }
-}
-
-function namespaceOf(name: string): Promise<Namespace> {
-  return Namespace.open(ipc().options as Settings, name, () => {});
 }
 
 function modeOf(path: string): number {
@@ -129,7 +124,7 @@ describe("a namespace that a group has shared, and that is now for its user alon
       const home = makeDir("home");
       try {
         symlinkSync(home, `${root}/servers`);
-        const namespace = await namespaceOf(name);
+        const namespace = await openNamespace(name);
         const { directories, subscriptions } = namespace;
         assertThrows(() => subscriptions.register("topic", "bus"), BusError);
         assertEquals([directories.shared, readdirSync(home)], [true, []]);
@@ -145,7 +140,7 @@ describe("a namespace that a group has shared, and that is now for its user alon
   else {
     it(name, () =>
       open(0o2700, 0o700, async (name, root) => {
-        const namespace = await namespaceOf(name);
+        const namespace = await openNamespace(name);
         const { bodyFiles } = namespace;
         bodyFiles.writeLink("items", "item", new TextEncoder().encode("forged"));
         lchownSync(`${root}/items/item`, OTHER, OTHER);
@@ -178,7 +173,7 @@ describe("a directory that is open to other users", () => {
     }));
 
   it("costs a namespace of this user alone no system call", async () => {
-    const namespace = await namespaceOf(fresh());
+    const namespace = await openNamespace(fresh());
     const { directories, posix } = namespace;
     directories.make("a/b/c");
     const all = ["openDirectory", "stat", "list", "listOpen", "close", "symlink", "setMode"] as const;

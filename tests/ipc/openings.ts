@@ -11,9 +11,8 @@ import type { ReceiverContext, Sender } from "../../src/provider/provider.ts";
 import { loadPosix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { openReceiver } from "../../src/providers/ipc/receiver.ts";
-import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
 import { say } from "../support/peer_side.ts";
-import { busesOf, fewDescriptors } from "./ground.ts";
+import { busesOf, fewDescriptors, openNamespace } from "./ground.ts";
 
 fewDescriptors();
 const [namespace] = process.argv.slice(2) as [string];
@@ -81,7 +80,7 @@ for (let free = 0; free < 8; free++) {
   const how = await crowded(free, open);
   say([how, queues(), (await busesOf(namespace)).length]);
 }
-const { processes, names } = await Namespace.open(ipc().options as Settings, namespace, nothing);
+const { processes, names } = await openNamespace(namespace);
 const buses = await busesOf(namespace);
 const dead = await crowded(0, () => buses.filter((busName) => processes.dead(names.parseBus(busName)!)));
 const bus = await Bus.open(ipc(), { namespace });

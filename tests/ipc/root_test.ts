@@ -7,13 +7,12 @@ import { Bus } from "../../src/bus.ts";
 import { ProviderError } from "../../src/errors.ts";
 import { removeBuses } from "../../src/providers/ipc/cleanup.ts";
 import { eventsOf, inboxOf, Names } from "../../src/providers/ipc/names.ts";
-import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
 import { loadPosix, type Stat } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { finish } from "../../src/providers/ipc/walk.ts";
 import { skip } from "../support/skip.ts";
 import { until } from "../support/until.ts";
-import { fresh, noOtherUser, runAs } from "./ground.ts";
+import { fresh, noOtherUser, openNamespace, runAs } from "./ground.ts";
 
 const OTHER_USER = new URL("other_user.ts", import.meta.url);
 /** A user of this run alone, and a group in which it is not. */
@@ -43,10 +42,6 @@ async function strange(queue: string, mode: string, act: () => Promise<void>): P
   }
 }
 
-function open(namespace: string): Promise<Namespace> {
-  return Namespace.open(ipc().options as Settings, namespace, () => {});
-}
-
 describe("a queue of a stranger", () => {
   const missing = noOtherUser(OTHER_USER);
   const each = (name: string, act: () => Promise<void>) => missing ? skip(name, missing) : it(name, act);
@@ -70,7 +65,7 @@ describe("a queue of a stranger", () => {
 
   each("is not removed as that of a dead bus of PyMQ", async () => {
     const name = fresh();
-    const namespace = await open(name);
+    const namespace = await openNamespace(name);
     const { posix, subscriptions } = namespace;
     const [theirs, ours] = [`pymq_${name}_$9999998`, `pymq_${name}_$9999999`]; // above every pid
     for (const bus of [theirs, ours]) subscriptions.subscribe("topic", bus);
@@ -98,7 +93,7 @@ describe("a queue of a stranger", () => {
   });
 
   each("is not removed as that of a dead bus", async () => {
-    const namespace = await open(fresh());
+    const namespace = await openNamespace(fresh());
     const { directories, names, posix, processes } = namespace;
     const dead = names.newBus({ ...processes.self, start: 1 }, 0); // no process has that start time
     directories.within("loops", () => directories.make(namespace.busDirectory(dead)));
