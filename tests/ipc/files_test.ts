@@ -1,7 +1,7 @@
 /** The system calls for files, with paths of every length. */
 import { assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { linkSync, rmSync } from "node:fs";
+import { linkSync, rmSync, writeFileSync } from "node:fs";
 import { ProviderError } from "../../src/errors.ts";
 import { Errno } from "../../src/providers/ipc/errno.ts";
 import { LINK_BYTES } from "../../src/providers/ipc/files.ts";
@@ -29,6 +29,20 @@ describe("a path", () => {
     assertEquals([posix.readLink(link!), posix.readLink(other!)], [-Errno.ENOENT, target]);
     assertEquals([posix.unlink(other!), posix.symlink("x", other!)], [0, 0]);
     assertEquals([posix.readLink(other!), posix.unlink(other!)], ["x", 0]);
+  });
+});
+
+describe("readText()", () => {
+  it("returns the beginning of a file; undefined if it cannot be opened or read, and then closes it too", async () => {
+    const posix = await loadPosix();
+    const path = `/dev/shm/${fresh()}`;
+    writeFileSync(path, "\ufeffé1");
+    assertEquals([posix.readText(path, 64), posix.readText(path, 5)], ["\ufeffé1", "\ufeffé"]);
+    rmSync(path);
+    const open = () => (posix.list("/proc/self/fd") as string[]).length;
+    const before = open();
+    assertEquals([posix.readText(path, 64), posix.readText("/dev/shm", 64)], [undefined, undefined]);
+    assertEquals(open(), before);
   });
 });
 

@@ -288,13 +288,7 @@ export class IpcAdmin implements Admin {
   }
 
   #limit(name: string): number {
-    const { posix } = this.#namespace!;
-    const file = posix.openFile(`${LIMITS}/${name}`);
-    if (file < 0) return NaN;
-    const buffer = new Uint8Array(32);
-    const read = posix.read(file, buffer);
-    posix.close(file);
-    return Number(decoder.decode(buffer.subarray(0, Math.max(0, read))));
+    return Number(this.#namespace!.posix.readText(`${LIMITS}/${name}`, 32));
   }
 
   #leftovers(): Check {

@@ -151,3 +151,8 @@ async function open(library: string): Promise<Omit<Library, "cpu">> {
     memory: (pointer, length) => pointer < 2 ** 63 && pointer > 0 ? ffi.toArrayBuffer(pointer, 0, length) : undefined,
   };
 }
+
+/** Reads a signed integer of 64 bits. A bigint would be an allocation for each field. */
+export function readLong(view: DataView, offset: number): number {
+  return view.getInt32(offset + 4, true) * 2 ** 32 + view.getUint32(offset, true);
+}

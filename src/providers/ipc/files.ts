@@ -6,7 +6,7 @@
  * @module
  */
 import { Errno } from "./errno.ts";
-import type { Library, Long } from "./ffi.ts";
+import { type Library, type Long, readLong } from "./ffi.ts";
 
 /** Flags for opening files and queues. */
 export const O_RDWR = 2;
@@ -86,11 +86,6 @@ function isTextOf(text: string, bytes: Uint8Array): boolean {
   return !text.includes("\ufffd") || encoder.encode(text).join() === bytes.join();
 }
 
-/** Reads a signed integer of 64 bits. A bigint would be an allocation for each field. */
-export function readLong(view: DataView, offset: number): number {
-  return view.getInt32(offset + 4, true) * 2 ** 32 + view.getUint32(offset, true);
-}
-
 /** The empty path, for a system call on the descriptor itself. */
 const NO_PATH = encodePath("");
 
@@ -157,6 +152,15 @@ export class Files {
   read(file: number, buffer: Uint8Array): number {
     const { long, native } = this.#library;
     return this.result(native.read(file, buffer, long(buffer.length)));
+  }
+
+  /** Returns the text in the first `length` bytes of a file; undefined if it cannot be opened or read. */
+  readText(path: string, length: number): string | undefined {
+    const [file, buffer] = [this.openFile(path), new Uint8Array(length)];
+    if (file < 0) return undefined;
+    const read = this.read(file, buffer);
+    this.close(file);
+    return read < 0 ? undefined : decoder.decode(buffer.subarray(0, read));
   }
 
   /** Writes bytes. Returns the number of written bytes. */

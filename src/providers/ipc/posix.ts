@@ -6,8 +6,8 @@
  * @module
  */
 import { Errno } from "./errno.ts";
-import { type Library, type Long, openLibrary } from "./ffi.ts";
-import { encodePath, Files, O_CLOEXEC, O_CREAT, O_EXCL, O_NONBLOCK, O_RDWR, readLong } from "./files.ts";
+import { type Library, type Long, openLibrary, readLong } from "./ffi.ts";
+import { encodePath, Files, O_CLOEXEC, O_CREAT, O_EXCL, O_NONBLOCK, O_RDWR } from "./files.ts";
 
 export { encodePath, type Mapping, type Stat } from "./files.ts";
 
@@ -102,12 +102,7 @@ export class Posix extends Files {
     const listed = this.list("/proc/self/fd");
     return (typeof listed === "number" ? [] : listed).map(Number).filter((descriptor) => {
       if (!queues(String(this.readLink(`/proc/self/fd/${descriptor}`)))) return false;
-      const file = this.openFile(`/proc/self/fdinfo/${descriptor}`);
-      if (file < 0) return false;
-      const buffer = new Uint8Array(64);
-      const length = this.read(file, buffer);
-      this.close(file);
-      return new TextDecoder().decode(buffer.subarray(0, Math.max(0, length))).startsWith(`pos:\t${thread}\n`);
+      return this.readText(`/proc/self/fdinfo/${descriptor}`, 64)?.startsWith(`pos:\t${thread}\n`);
     });
   }
 

@@ -56,12 +56,8 @@ export class Processes {
     if (pidNamespace !== this.self.pidNamespace || typeof process === "number" || process.uid !== user) {
       return undefined;
     }
-    const file = this.#posix.openFile(`/proc/${pid}/cmdline`);
-    if (file < 0) return undefined;
-    const length = this.#posix.read(file, this.#buffer);
-    this.#posix.close(file);
-    const args = new TextDecoder().decode(this.#buffer.subarray(0, Math.max(0, length))).split("\0");
-    const program = args.find((arg) => /\.[cm]?[jt]sx?$/.test(arg)) ?? args[0];
+    const args = this.#posix.readText(`/proc/${pid}/cmdline`, 4_096)?.split("\0");
+    const program = args?.find((arg) => /\.[cm]?[jt]sx?$/.test(arg)) ?? args?.[0];
     return program?.slice(program.lastIndexOf("/") + 1) || undefined;
   }
 
