@@ -16,6 +16,7 @@
  *     // run: waiting         it needs less than a fifth of a core, so it runs beside the others, from the beginning
  *     // run: kernel-queues   it uses POSIX message queues: it gets its own ones, or waits for the others that use them
  *     // run: deadline 600    its deadline in seconds
+ *     // run: on bun          its subject hardly depends on the runtime: it runs under Bun only, unless files are named or `TSMQ_TEST_ALL=1`
  *
  * The last line is `N passed, N failed, N skipped`. A file that crashed, hung or had no test counts as failed.
  *
@@ -133,8 +134,9 @@ function spin(): Deno.ChildProcess {
   return new Deno.Command(Deno.execPath(), { args: ["eval", code], stdin: "null" }).spawn();
 }
 
-/** Returns a run of each file under each runtime, the longest deadlines first. */
+/** Returns the runs of each file under these runtimes, the longest deadlines first. */
 async function plan(runtimes: readonly Runtime[], filters: readonly string[]): Promise<Run[]> {
+  const all = runtimes.length === 1 || filters.length > 0 || Deno.env.get("TSMQ_TEST_ALL") === "1";
   const files = (await Array.fromAsync(walk(`${ROOT}tests`)))
     .filter((file) => filters.length === 0 || filters.some((filter) => file.includes(filter)))
     .sort();
@@ -147,10 +149,13 @@ async function plan(runtimes: readonly Runtime[], filters: readonly string[]): P
       waiting: /\bwaiting\b/.test(needs),
       queues: /\bkernel-queues\b/.test(needs),
       deadline: Number(/deadline (\d+)/.exec(needs)?.[1] ?? DEADLINE),
+      only: all ? undefined : /\bon (deno|bun)\b/.exec(needs)?.[1],
     };
   }));
   wishes.sort((a, b) => b.deadline - a.deadline);
-  return wishes.flatMap((wish) => runtimes.map((runtime) => ({ runtime, ...wish })));
+  return wishes.flatMap(({ only, ...wish }) =>
+    runtimes.filter((runtime) => runtime === (only ?? runtime)).map((runtime) => ({ runtime, ...wish }))
+  );
 }
 
 async function* walk(folder: string): AsyncGenerator<string> {

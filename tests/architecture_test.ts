@@ -1,4 +1,5 @@
 /** The import rules of `docs/design.md`, "The layout", and the places of the mutants. */
+// run: on bun
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { spawnSync } from "node:child_process";

@@ -1,4 +1,5 @@
 /** The version before type marks and headers, as a peer. Both versions read each other's messages. */
+// run: on bun
 import { assertEquals } from "@std/assert";
 import { afterAll, beforeAll, describe } from "@std/testing/bdd";
 import { spawnSync } from "node:child_process";

@@ -5,6 +5,7 @@ import { describe } from "@std/testing/bdd";
 import { readdirSync, readFileSync } from "node:fs";
 import { Peer } from "./support/peer.ts";
 import { RedisServer } from "./support/redis_server.ts";
+import { share } from "./support/share.ts";
 import { itNeeds } from "./support/skip.ts";
 import { missing } from "./support/tools.ts";
 import { until } from "./support/until.ts";
@@ -39,7 +40,7 @@ describe("an example", () => {
     }
   });
 
-  for (const [file, says] of Object.entries(SAYS)) {
+  for (const [file, says] of share(Object.entries(SAYS))) {
     it(`runs to its end: ${file}`, async () => {
       // the demo chooses its own transport; the others use Redis, which is never short of kernel queues
       await using server = await RedisServer.start();

@@ -1,4 +1,4 @@
-// run: kernel-queues
+// run: on deno, kernel-queues
 /** The README's table of Deno permissions. With exactly these, a bus works; without one of them, the error names it. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";

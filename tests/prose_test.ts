@@ -1,4 +1,5 @@
 /** The English of comments, docs, messages and titles: phrases that a reader has to decode are not used anywhere. */
+// run: on deno
 import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { readdirSync, readFileSync } from "node:fs";

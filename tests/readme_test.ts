@@ -1,4 +1,4 @@
-// run: kernel-queues
+// run: on bun, kernel-queues
 /**
  * The README and docs/ do not lie: what they show runs, what they claim of a provider is what it says of itself. The types of their examples are
  * checked by `tests/package/type_errors_test.ts`.

@@ -1,4 +1,4 @@
-// run: waiting
+// run: on deno, waiting
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { CreateTopicCommand } from "@aws-sdk/client-sns";
 import { CreateQueueCommand } from "@aws-sdk/client-sqs";

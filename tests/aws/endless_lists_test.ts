@@ -1,4 +1,5 @@
 /** The lists of an admin on an account in which a peer has created any number of names: each page that SNS and SQS return is followed by another. */
+// run: on deno
 import { assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { createServer } from "node:http";

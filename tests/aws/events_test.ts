@@ -1,4 +1,4 @@
-// run: waiting
+// run: on bun, waiting
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { ProviderError } from "../../src/errors.ts";

@@ -1,4 +1,4 @@
-// run: waiting, deadline 300
+// run: on deno, waiting, deadline 300
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe } from "@std/testing/bdd";
 import { Bus } from "../../src/bus.ts";

@@ -1,4 +1,4 @@
-// run: waiting, deadline 60
+// run: on deno, waiting, deadline 60
 /** Late answers of SQS: a bus never considers a lease valid for longer than SQS does. */
 import { assertEquals } from "@std/assert";
 import { afterAll, beforeAll, describe } from "@std/testing/bdd";

@@ -1,4 +1,4 @@
-// run: waiting
+// run: on bun, waiting
 import { assertEquals, assertMatch } from "@std/assert";
 import { afterAll, beforeAll, describe } from "@std/testing/bdd";
 import { Bus } from "../../src/bus.ts";

@@ -1,4 +1,5 @@
 /** The reader of messages of SQS, beside what `JSON.parse` makes of them. */
+// run: on bun
 import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { stringIn } from "../../src/internal/json.ts";

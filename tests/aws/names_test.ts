@@ -1,3 +1,4 @@
+// run: on bun
 import { assert, assertEquals, assertFalse, assertMatch, assertNotEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { mergePolicies, policyOf } from "../../src/providers/aws/bus_queue.ts";

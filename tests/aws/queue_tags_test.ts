@@ -1,4 +1,5 @@
 /** The tags and the policies of queues, in which a peer may choose any names: they do not reach the engine's parser. */
+// run: on bun
 import { assertEquals } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { CreateQueueCommand } from "@aws-sdk/client-sqs";

@@ -1,4 +1,4 @@
-// run: waiting
+// run: on bun, waiting
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import {
   GetQueueAttributesCommand,

@@ -1,4 +1,4 @@
-// run: waiting
+// run: on deno, waiting
 /**
  * Which queues may move items into a queue of tsmq. The emulator stores the attribute and moves items nevertheless, so these tests look at
  * the attribute, and cannot show that SQS moves no item.

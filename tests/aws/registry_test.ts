@@ -1,4 +1,5 @@
 /** The servers of a function, among subscriptions of which a peer may have forged any number. */
+// run: on bun
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { arnsOf, nameOf } from "../../src/providers/aws/arns.ts";

@@ -1,3 +1,4 @@
+// run: on bun
 import { assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import * as v from "valibot";

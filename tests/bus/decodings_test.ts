@@ -1,3 +1,4 @@
+// run: on bun
 import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Codec } from "../../src/codec/codec.ts";

@@ -1,4 +1,5 @@
 /** Which functions `expose` serves, and under which names. */
+// run: on bun
 import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { EventEmitter } from "node:events";

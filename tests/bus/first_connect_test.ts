@@ -1,4 +1,5 @@
 /** `waitOnFirstConnect`: opening a bus before its transport is there. */
+// run: on bun
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";

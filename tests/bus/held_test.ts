@@ -2,6 +2,7 @@
  * Everything that a server holds for its callers counts in one account, with a limit, until it is not held any more: answers that wait, are
  * sent or are kept, and values and errors of streams.
  */
+// run: on bun
 import { assert, assertEquals } from "@std/assert";
 import { beforeAll, describe, it } from "@std/testing/bdd";
 import type { Core } from "../../src/core.ts";

@@ -1,4 +1,5 @@
 /** Keys: the events that groups store are signed for their topics, whichever queue they are in. */
+// run: on deno
 import { assertEquals } from "@std/assert";
 import type { BusOptions } from "../../mod.ts";
 import { unwrap, wrap } from "../../src/codec/envelope.ts";

@@ -1,4 +1,5 @@
 /** Keys: an attacker cannot use streams, deadlines and sizes to make a bus with keys work or remember without a limit. */
+// run: on bun
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { Bus, currentCall, type Provider, RemoteInvocationError, TimeoutError } from "../../mod.ts";
 import { unwrap, wrap } from "../../src/codec/envelope.ts";

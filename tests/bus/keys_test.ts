@@ -1,4 +1,5 @@
 /** Keys: what a peer without them can do to a bus that has them. */
+// run: on deno
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import {
   Bus,

@@ -1,4 +1,5 @@
 /** Keys on POSIX queues and on AWS: the places that signatures cover are the same at both ends, whatever a transport does to names. */
+// run: on deno
 import { assert, assertEquals } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Bus, type BusError, type Provider } from "../../mod.ts";

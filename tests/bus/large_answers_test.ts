@@ -1,4 +1,5 @@
 /** Large answers: their callers confirm them, so that none is lost when many arrive at once. */
+// run: on bun
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Bus, ProviderError } from "../../mod.ts";

@@ -1,3 +1,4 @@
+// run: on deno
 import { assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Codec } from "../../src/codec/codec.ts";

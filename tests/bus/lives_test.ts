@@ -1,3 +1,4 @@
+// run: on bun
 import { assert, assertEquals } from "@std/assert";
 import process from "node:process";
 import { Peer } from "../support/peer.ts";

@@ -1,4 +1,5 @@
 /** Long streams to slow readers, with the memory of both sides; `TSMQ_TEST_ALL=1`: a million values. */
+// run: on bun
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Bus } from "../../mod.ts";

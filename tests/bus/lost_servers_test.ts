@@ -1,3 +1,4 @@
+// run: on bun
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Bus, NoSuchRemoteError } from "../../mod.ts";
 import { redis } from "../../src/providers/redis/provider.ts";

@@ -1,4 +1,5 @@
 /** The limit for what a bus decodes. */
+// run: on bun
 import { assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import {

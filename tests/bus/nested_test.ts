@@ -1,3 +1,4 @@
+// run: on bun
 import { onEach } from "./grounds.ts";
 import { nested } from "./nested.ts";
 

@@ -1,4 +1,4 @@
-// run: kernel-queues
+// run: on bun, kernel-queues
 /** `shutdown()` while `init()` opens the default bus. */
 import { assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";

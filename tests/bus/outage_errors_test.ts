@@ -1,4 +1,5 @@
 /** A server that is down: the same message in rejections, in the "state" event, in the health and in its JSON. */
+// run: on deno
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Bus, BusError, type BusState, memory, ProviderError } from "../../mod.ts";

@@ -1,4 +1,4 @@
-// run: waiting
+// run: on deno, waiting
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Bus, BusError, type Gap, ProviderError } from "../../mod.ts";
 import { redis } from "../../src/providers/redis/provider.ts";

@@ -1,4 +1,5 @@
 /** Values that take far more memory than their texts count with it for the limits of what a bus holds. */
+// run: on bun
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { stub } from "@std/testing/mock";

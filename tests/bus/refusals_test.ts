@@ -1,3 +1,4 @@
+// run: on bun
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { createServer } from "node:net";
 import { describe, it } from "@std/testing/bdd";

@@ -1,4 +1,5 @@
 /** A peer that sends many bad messages does not fill the log of a process. */
+// run: on deno
 import { assert, assertEquals, assertInstanceOf, assertMatch } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { format } from "node:util";

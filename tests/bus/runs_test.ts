@@ -1,3 +1,4 @@
+// run: on deno
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import process from "node:process";
 import { Bus, type BusError, NoSuchRemoteError } from "../../mod.ts";

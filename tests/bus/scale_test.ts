@@ -1,3 +1,4 @@
+// run: on bun
 import { assert, assertEquals } from "@std/assert";
 import { Bus } from "../../mod.ts";
 import { until } from "../support/until.ts";

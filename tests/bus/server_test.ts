@@ -1,3 +1,4 @@
+// run: on bun
 import { assert, assertEquals } from "@std/assert";
 import { beforeAll, describe, it } from "@std/testing/bdd";
 import { BusError } from "../../src/errors.ts";

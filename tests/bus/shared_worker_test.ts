@@ -1,3 +1,4 @@
+// run: on deno
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Bus, memory } from "../../mod.ts";

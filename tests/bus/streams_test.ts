@@ -1,4 +1,4 @@
-// run: kernel-queues
+// run: on deno, kernel-queues
 /** Streams whose messages are lost, whose connections break, or whose other end dies. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe } from "@std/testing/bdd";

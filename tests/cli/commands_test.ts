@@ -1,4 +1,4 @@
-// run: deadline 400, because it starts some forty processes
+// run: on bun, deadline 400, because it starts some forty processes
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { fileURLToPath } from "node:url";

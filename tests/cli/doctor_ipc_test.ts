@@ -11,7 +11,7 @@ import { diagnose } from "./doctor.ts";
 import { Running, tsmq } from "./run.ts";
 
 // Queues of other programs of this user count too, so a test cannot assume how much room there is.
-// run: kernel-queues
+// run: on deno, kernel-queues
 const ROOM = "queues";
 
 const fresh = () => ["-n", crypto.randomUUID()];

@@ -1,3 +1,4 @@
+// run: on bun
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Redis } from "ioredis";

@@ -1,4 +1,5 @@
 /** The command line as a member of a namespace whose buses have keys. */
+// run: on deno
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Redis } from "ioredis";

@@ -12,7 +12,7 @@ import type {
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { Peer, there } from "../support/peer.ts";
 import { keepWorkers, KEPT } from "../ipc/kept_workers.ts";
-import { ALL, share } from "../support/share.ts";
+import { ALL, sample } from "../support/share.ts";
 import { kit } from "./run.ts";
 
 // Buses receive in this runtime, and send from a process of the other one.
@@ -136,5 +136,5 @@ describe("conformance of ipc between Deno and Bun", () => {
     ...ipc({ messageSize: 1_024, ...!ALL && { worker: KEPT } }),
     open: (context) => elsewhere.open(context),
   });
-  kit({ provider }, { which: share });
+  kit({ provider }, { which: sample });
 });

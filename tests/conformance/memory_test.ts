@@ -1,6 +1,7 @@
 // run: waiting
 import { describe } from "@std/testing/bdd";
 import { memory } from "../../src/providers/memory/provider.ts";
+import { share } from "../support/share.ts";
 import { kit } from "./run.ts";
 
 describe("conformance of memory", () => {
@@ -10,5 +11,5 @@ describe("conformance of memory", () => {
 
 describe("conformance of memory with a capacity", () => {
   const provider = memory({ capacity: 10 });
-  kit({ provider: () => provider });
+  kit({ provider: () => provider }, { which: share });
 });

@@ -7,7 +7,7 @@ import { assertSpyCalls, stub } from "@std/testing/mock";
 import { Connection } from "../../examples/nats/connection.ts";
 import { nats } from "../../examples/nats/provider.ts";
 import { NatsServer } from "../support/nats_server.ts";
-import { share } from "../support/share.ts";
+import { sample } from "../support/share.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
 import { kit } from "./run.ts";
 
@@ -22,7 +22,7 @@ describe("conformance of nats", () => {
     await proxy.close();
     await server.stop();
   });
-  // a transport of another package: half of the cases under each runtime
+  // a transport of another package: a quarter of the cases under each runtime
   kit({
     provider: () => nats({ servers: `127.0.0.1:${proxy?.port}` }),
     faults: {
@@ -31,7 +31,7 @@ describe("conformance of nats", () => {
         return Promise.resolve();
       },
     },
-  }, { which: share });
+  }, { which: sample });
 
   it("a stream that cannot be created at this moment is created soon afterwards", async () => {
     const connection = await Connection.open({ servers: [server.url], maxPayload: 2 ** 20 }, 10_000, 10_000, {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe } from "@std/testing/bdd";
 import { redis } from "../../src/providers/redis/provider.ts";
 import { type RedisGroup, startCluster } from "../support/redis_cluster.ts";
-import { share } from "../support/share.ts";
+import { sample } from "../support/share.ts";
 import { kit } from "./run.ts";
 
 /** The subjects that depend on several nodes. The others run with one server. */
@@ -13,6 +13,6 @@ describe("conformance of a Redis Cluster", () => {
   afterAll(() => cluster.stop());
   // before it runs, only the features are read
   kit({ provider: () => redis({ cluster: cluster?.nodes ?? ["redis://localhost"] }) }, {
-    which: (cases) => share(cases.filter(({ name }) => ROOMS.test(name))),
+    which: (cases) => sample(cases.filter(({ name }) => ROOMS.test(name))),
   });
 });

@@ -3,7 +3,6 @@ import type { Provider } from "../../mod.ts";
 import { aws, type AwsOptions } from "../../src/providers/aws/provider.ts";
 import { type Faulty, faulty } from "../bus/faulty.ts";
 import { FauxqsServer } from "../support/fauxqs_server.ts";
-import { ALL, share } from "../support/share.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
 import { pause } from "../support/until.ts";
 import { clockStep, COMMON, peerKilled, workerDies } from "./common.ts";
@@ -65,8 +64,7 @@ function fault(
 }
 
 export const awsFaults: readonly Fault<AwsGround>[] = [
-  // the core mends them alike on both runtimes; together they inject as many as they would alone
-  ...share(COMMON).map((fault) => ALL ? fault : { ...fault, times: 1.5 * fault.times }),
+  ...COMMON,
   clockStep(1_000), // its leases are judged by the clocks of the machines
   fault("server frozen", 4, 100, async ({ ground: { server }, random }) => {
     server.freeze();
@@ -90,6 +88,6 @@ export const awsFaults: readonly Fault<AwsGround>[] = [
     await pause(random.int(50, 300));
     wire.delay = 0;
   }),
-  workerDies(4, ["events", "get"]),
-  peerKilled(3),
+  workerDies(3, ["events", "get"]),
+  peerKilled(2),
 ];

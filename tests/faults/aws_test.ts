@@ -6,4 +6,4 @@ import { faultsOf } from "./scenario.ts";
 // the tests cannot break the connection to an external service
 const elsewhere = process.env.TSMQ_TEST_AWS_ENDPOINT ? "TSMQ_TEST_AWS_ENDPOINT names another service" : undefined;
 // the SDK takes a millisecond of CPU for each request, and a message is five requests; a machine without a free core would be a fault of its own
-faultsOf("aws", elsewhere, awsFaults, () => AwsGround.open(), { injecting: 1, pace: 3 });
+faultsOf("aws", elsewhere, awsFaults, () => AwsGround.open(), { injecting: 1, pace: 6 });

@@ -1,4 +1,5 @@
 /** A flood of requests in a separate process, because garbage of other tests would count as its memory. */
+// run: on bun
 import { assert, assertEquals } from "@std/assert";
 import { Redis } from "ioredis";
 import process from "node:process";

@@ -1,4 +1,4 @@
-// run: deadline 300
+// run: on bun, deadline 300
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import process from "node:process";

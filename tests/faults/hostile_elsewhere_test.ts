@@ -1,4 +1,4 @@
-// run: kernel-queues, deadline 240 (what the kernel grants a user's queues is there only once)
+// run: on bun, kernel-queues, deadline 240 (what the kernel grants a user's queues is there only once)
 import { assert } from "@std/assert";
 import { ListQueuesCommand, SendMessageCommand } from "@aws-sdk/client-sqs";
 import { describe, it } from "@std/testing/bdd";

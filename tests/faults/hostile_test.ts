@@ -1,4 +1,4 @@
-// run: deadline 240
+// run: on deno, deadline 240
 import { assert, assertEquals } from "@std/assert";
 import { Redis } from "ioredis";
 import { Buffer } from "node:buffer";

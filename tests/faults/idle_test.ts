@@ -1,4 +1,4 @@
-// run: waiting
+// run: on bun, waiting
 import { assert, assertEquals } from "@std/assert";
 import { Bus } from "../../mod.ts";
 import { redis } from "../../src/providers/redis/provider.ts";

@@ -31,7 +31,7 @@ export class IpcGround implements Ground {
 export const ipcFaults: readonly Fault<IpcGround>[] = [
   ...COMMON,
   clockStep(3_600_000),
-  workerDies(8, ["events", "get"]),
-  peerKilled(8),
-  prefetcherKilled(4),
+  workerDies(5, ["events", "get"]),
+  peerKilled(4),
+  prefetcherKilled(3),
 ];

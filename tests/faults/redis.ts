@@ -122,7 +122,7 @@ const REFUSALS: readonly Fault<RedisGround>[] = [
 
 /** The faults of the server. */
 const SERVER: readonly Fault<RedisGround>[] = [
-  fault("server killed", 5, 100, async ({ ground: { server }, traffic, random }) => {
+  fault("server killed", 4, 100, async ({ ground: { server }, traffic, random }) => {
     await server.kill();
     await pause(random.int(0, 500));
     await server.start();
@@ -148,13 +148,13 @@ const WIRE: readonly Fault<RedisGround>[] = [
     wire.cut();
     wire.deaf = false;
   }),
-  fault("half open", 6, 100, async ({ ground: { wire }, random }) => {
+  fault("half open", 4, 100, async ({ ground: { wire }, random }) => {
     wire.dead = true;
     await pause(random.chance(0.2) ? 7_000 : random.int(10, 1_500));
     wire.cut();
     wire.dead = false;
   }),
-  fault("refused", 8, 60, async ({ ground: { wire }, traffic, random }) => {
+  fault("refused", 5, 60, async ({ ground: { wire }, traffic, random }) => {
     await wire.refuse();
     await pause(random.int(10, 300));
     await wire.accept();
@@ -200,8 +200,8 @@ export const redisFaults: readonly Fault<RedisGround>[] = [
   ...SERVER,
   ...WIRE,
   ...REFUSALS,
-  workerDies(8, ["events", "get"]),
+  workerDies(4, ["events", "get"]),
   peerEnded(2),
-  peerKilled(6),
-  prefetcherKilled(4),
+  peerKilled(3),
+  prefetcherKilled(2),
 ];

@@ -1,5 +1,5 @@
 /** The lists of an admin when a member of the group has written what they contain. */
-// run: kernel-queues
+// run: on deno, kernel-queues
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";

@@ -1,4 +1,4 @@
-// run: kernel-queues
+// run: on deno, kernel-queues
 /** Answers to PyMQ, whose queues a request names. */
 import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";

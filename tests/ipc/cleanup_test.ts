@@ -1,5 +1,5 @@
 /** The cleanup after a dead bus, next to other buses that act before each of its system calls. */
-// run: kernel-queues
+// run: on deno, kernel-queues
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { stub } from "@std/testing/mock";

@@ -1,5 +1,5 @@
 /** Delayed items and items that are shown, over the kernel's queues and files. */
-// run: waiting, kernel-queues
+// run: on bun, waiting, kernel-queues
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Bus } from "../../src/bus.ts";

@@ -1,4 +1,4 @@
-// run: kernel-queues
+// run: on bun, kernel-queues
 import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Bus } from "../../src/bus.ts";

@@ -1,5 +1,5 @@
 /** Members of a group, who create many names in the directories of the namespace that they share with a user. */
-// run: kernel-queues
+// run: on deno, kernel-queues
 import { assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { afterAll, describe, it } from "@std/testing/bdd";
 import { mkdirSync, rmSync } from "node:fs";

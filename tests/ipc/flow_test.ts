@@ -1,4 +1,4 @@
-// run: kernel-queues
+// run: on deno, kernel-queues
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { here, Peer, there } from "../support/peer.ts";

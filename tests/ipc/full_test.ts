@@ -1,4 +1,4 @@
-// run: kernel-queues
+// run: on bun, kernel-queues
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { readdirSync } from "node:fs";

@@ -15,7 +15,7 @@ import { until } from "../support/until.ts";
 import { fresh, left, noOtherUser, notBlindable, openNamespace, runAs, runBlind } from "./ground.ts";
 
 // Any other bus of this user that opens at the same time would clean up these dead buses.
-// run: kernel-queues
+// run: on bun, kernel-queues
 
 const PEER = new URL("group_peer.ts", import.meta.url);
 const BLIND_PEER = new URL("blind_peer.ts", import.meta.url);

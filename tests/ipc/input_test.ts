@@ -13,7 +13,7 @@ import { until } from "../support/until.ts";
 import { busesOf, fresh, left, openNamespace } from "./ground.ts";
 
 // One of these uses up RLIMIT_MSGQUEUE.
-// run: kernel-queues
+// run: on deno, kernel-queues
 
 const encoder = new TextEncoder();
 

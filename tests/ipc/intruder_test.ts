@@ -1,5 +1,5 @@
 /** Members of a group, who use the namespace that they share with a user to reach that user's other namespaces. */
-// run: kernel-queues
+// run: on bun, kernel-queues
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { afterAll, describe, it } from "@std/testing/bdd";
 import { execFileSync } from "node:child_process";

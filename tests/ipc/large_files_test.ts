@@ -1,5 +1,5 @@
 /** Files that are larger than a bus reads: another member of a group may write any file. */
-// run: kernel-queues
+// run: on deno, kernel-queues
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import {

@@ -1,4 +1,4 @@
-// run: kernel-queues, deadline 400
+// run: on bun, kernel-queues, deadline 400
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, symlinkSync } from "node:fs";

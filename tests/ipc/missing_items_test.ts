@@ -1,5 +1,5 @@
 /** Names of items in shared directories that no bus can use: they are not UTF-8, their files are missing, or their bodies cannot be read. */
-// run: kernel-queues
+// run: on bun, kernel-queues
 import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { execFileSync } from "node:child_process";

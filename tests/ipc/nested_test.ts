@@ -1,5 +1,5 @@
 // The queues of a user share one limit.
-// run: kernel-queues
+// run: on bun, kernel-queues
 import { onIpc } from "../bus/grounds.ts";
 import { nested } from "../bus/nested.ts";
 

@@ -1,5 +1,5 @@
 /** Namespaces whose directories are open to other users, as PyMQ creates them in a process with a small umask. */
-// run: kernel-queues
+// run: on deno, kernel-queues
 import { assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { chmodSync, lchownSync, mkdirSync, readdirSync, rmSync, statSync, symlinkSync } from "node:fs";

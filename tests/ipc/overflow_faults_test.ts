@@ -1,5 +1,5 @@
 /** The overflow of queues, and the limits, when processes meet, pause or end at the worst moment, and without room. */
-// run: kernel-queues
+// run: on bun, kernel-queues
 import { assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { ProviderError } from "../../src/errors.ts";

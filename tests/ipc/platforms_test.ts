@@ -1,4 +1,4 @@
-// run: kernel-queues, deadline 300, because some of the processors are emulated
+// run: quiet, kernel-queues, deadline 300, because some of the processors are emulated
 import { assertEquals } from "@std/assert";
 import { describe } from "@std/testing/bdd";
 import { Bus } from "../../src/bus.ts";

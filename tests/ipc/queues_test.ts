@@ -1,4 +1,4 @@
-// run: kernel-queues
+// run: on bun, kernel-queues
 import { assert, assertEquals, assertNotEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { ClosedError, ProviderError } from "../../src/errors.ts";

@@ -1,5 +1,5 @@
 /** Operations that need a kernel queue while others hold all that the kernel allows a user. */
-// run: kernel-queues
+// run: on bun, kernel-queues
 import { describePlainUser } from "./as_plain_user.ts";
 
 const ROOM = new URL("room.ts", import.meta.url);

@@ -1,5 +1,5 @@
 /** Queues of a stranger, which a bus that runs as root may change and remove as far as the kernel is concerned. */
-// run: kernel-queues
+// run: on deno, kernel-queues
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { rmSync } from "node:fs";

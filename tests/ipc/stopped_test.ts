@@ -1,4 +1,4 @@
-// run: quiet, kernel-queues, because it compares rates
+// run: on bun, quiet, kernel-queues, because it compares rates
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Bus } from "../../src/bus.ts";

@@ -1,4 +1,4 @@
-// run: kernel-queues
+// run: on bun, kernel-queues
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { readdirSync, rmSync, writeFileSync } from "node:fs";

@@ -1,4 +1,5 @@
 /** Two copies of the package in one program: procedures, errors and events are recognised, a topic is refused with the reason. */
+// run: on deno
 import { assert, assertEquals, assertInstanceOf, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { cpSync, symlinkSync } from "node:fs";

@@ -1,5 +1,5 @@
 /** Installs the package, as JSR serves it, into empty projects. Every provider works there, including its worker. */
-// run: deadline 300
+// run: on deno, deadline 300
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";

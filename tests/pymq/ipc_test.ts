@@ -1,4 +1,4 @@
-// run: kernel-queues, waiting, deadline 300
+// run: on bun, kernel-queues, waiting, deadline 300
 import { afterAll, beforeAll, describe } from "@std/testing/bdd";
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { ipc } from "../../src/providers/ipc/provider.ts";

@@ -1,5 +1,5 @@
 /** A server of PyMQ and its tsmq caller as processes of one plain user with the default limits. */
-// run: kernel-queues
+// run: on bun, kernel-queues
 import { assert, assertEquals } from "@std/assert";
 import { describe } from "@std/testing/bdd";
 import { execFileSync, spawnSync } from "node:child_process";

@@ -1,4 +1,4 @@
-// run: waiting
+// run: on bun, waiting
 import { assert, assertEquals } from "@std/assert";
 import { afterAll, beforeAll, describe } from "@std/testing/bdd";
 import { Bus } from "../../mod.ts";

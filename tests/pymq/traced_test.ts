@@ -1,4 +1,4 @@
-// run: waiting
+// run: on deno, waiting
 /** With a tracer each tsmq message is in an envelope. PyMQ reads the same values as without. */
 import { trace } from "@opentelemetry/api";
 import { BasicTracerProvider } from "@opentelemetry/sdk-trace-base";

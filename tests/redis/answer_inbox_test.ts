@@ -1,4 +1,5 @@
 /** The connection on which the user's thread receives the answers of calls. */
+// run: on deno
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { TrafficMeter } from "../../cli/traffic.ts";

@@ -1,3 +1,4 @@
+// run: on deno
 import { assertEquals, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Bus, NoSuchRemoteError } from "../../mod.ts";

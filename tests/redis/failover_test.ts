@@ -1,4 +1,5 @@
 /** All connections of a bus use one master, and follow it together after a failover. */
+// run: on bun
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Names } from "../../src/providers/redis/names.ts";

@@ -1,4 +1,5 @@
 /** Gaps and states when the connection for events and the other one break at different times. */
+// run: on deno
 import { assertEquals } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import type { Socket } from "node:net";

@@ -1,4 +1,4 @@
-// run: waiting
+// run: on bun, waiting
 /** The commands that groups need on Redis, and when publishers read the bindings. */
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";

@@ -1,4 +1,5 @@
 /** Items that a sender gives directly to a receiver that waits. */
+// run: on bun
 import { assert, assertEquals } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import type { Delivery } from "../../src/provider/provider.ts";

@@ -1,4 +1,5 @@
 /** The login of connections: a refused one is never used, and a function is asked for the login at each connection. */
+// run: on deno
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { createServer } from "node:net";

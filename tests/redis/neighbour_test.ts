@@ -1,4 +1,5 @@
 /** State and requests that another client of the same Redis forges. */
+// run: on bun
 import { assert, assertEquals } from "@std/assert";
 import { Redis } from "ioredis";
 import { Bus, type BusError } from "../../mod.ts";

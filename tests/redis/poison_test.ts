@@ -1,4 +1,5 @@
 /** Items that kill the process that handles them. */
+// run: on bun
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Bus, type DeadLetter } from "../../mod.ts";

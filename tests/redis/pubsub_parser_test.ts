@@ -1,3 +1,4 @@
+// run: on deno
 import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Buffer } from "node:buffer";

@@ -1,4 +1,5 @@
 /** The record of a take, which the server keeps until the reply has arrived. */
+// run: on bun
 import { assert, assertEquals } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Bus } from "../../mod.ts";

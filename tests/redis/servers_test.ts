@@ -1,3 +1,4 @@
+// run: on bun
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Bus, RpcError } from "../../mod.ts";

@@ -1,4 +1,4 @@
-// run: waiting
+// run: on deno, waiting
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { readFileSync } from "node:fs";

@@ -1,3 +1,4 @@
+// run: on deno
 import { assert, assertEquals } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Bus, type BusOptions, memory } from "../../mod.ts";

@@ -1,4 +1,5 @@
 /** A trace continues across processes and providers, recorded by OpenTelemetry's SDK. */
+// run: on bun
 import { type Span, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
 import type { ReadableSpan } from "@opentelemetry/sdk-trace-base";
 import { assert, assertEquals, assertRejects } from "@std/assert";

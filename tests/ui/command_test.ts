@@ -1,4 +1,5 @@
 /** The command `tsmq ui`. */
+// run: on bun
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { afterAll, beforeAll, describe } from "@std/testing/bdd";
 import { Running } from "../cli/run.ts";

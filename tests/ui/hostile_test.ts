@@ -1,4 +1,5 @@
 /** The dashboard of a namespace in which a peer has put what nobody can read, or much of it: everything else is shown. */
+// run: on bun
 import { Buffer } from "node:buffer";
 import { assert, assertEquals } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";

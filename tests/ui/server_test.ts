@@ -1,4 +1,5 @@
 /** The dashboard's server: a request without the token, by a foreign host name or from another origin is refused. */
+// run: on deno
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { request } from "node:http";
