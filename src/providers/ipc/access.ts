@@ -12,8 +12,10 @@ import type { Stat } from "./files.ts";
  * the process, which other users may share.
  */
 export const OWNER = 0o700;
-/** The mode bit that lets the group write. */
-export const GROUP_WRITES = 0o020;
+/** The mode bit that lets the group read a file. */
+export const GROUP_READS = 0o040;
+/** The mode bits that let the group list, change and enter a directory. */
+export const GROUP_CHANGES = 0o070;
 /** The mode bit of a directory that keeps users from renaming and removing the files of other users. */
 export const STICKY = 0o1000;
 /** The mode bit of a directory that a bus with the option `group` has made. */
@@ -40,6 +42,14 @@ export function modes({ group }: Access): { readonly file: number; readonly dire
 /** Returns whether a file or queue belongs to this user or to the group. */
 export function trusted({ uid, gid }: Omit<Owned, "mode">, user: number, { group }: Access): boolean {
   return uid === user || (group !== undefined && gid === group);
+}
+
+/**
+ * Returns whether this user may use a file or a directory: with a group, only one for the group, with these mode bits and without the sticky
+ * bit. A member can have moved a private one of this user there.
+ */
+export function usable({ uid, gid, mode }: Owned, user: number, { group }: Access, bits: number): boolean {
+  return group === undefined ? uid === user : gid === group && (mode & (bits | STICKY)) === bits;
 }
 
 /** Returns the mode bits of a directory that are for users without access. */

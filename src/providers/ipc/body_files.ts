@@ -4,9 +4,9 @@
  * @module
  */
 import { isUnavailable, ProviderError } from "../../errors.ts";
-import { type Access, GROUP_WRITES, STICKY, trusted } from "./access.ts";
+import { type Access, GROUP_READS, trusted, usable } from "./access.ts";
 import type { Directories } from "./directories.ts";
-import { check, notOwned, systemError } from "./errors.ts";
+import { check, notOwned, notShared, systemError } from "./errors.ts";
 import { Errno } from "./errno.ts";
 import { LINK_BYTES } from "./files.ts";
 import { readItem } from "./frames.ts";
@@ -69,11 +69,9 @@ export class BodyFiles {
     }
   }
 
-  /** Reads the body whose file a message names. It is refused if this user could not remove it: any number of messages could name it. */
+  /** Reads the body whose file a message names. */
   read(directory: string, name: string): string {
     checkName(name);
-    const what = `Cannot read ${this.#directories.path(`${directory}/${name}`)}`;
-    if (!this.mayRemove(directory)) throw systemError(-Errno.EACCES, `${what}: its directory cannot be changed`);
     return decoder.decode(this.readFile(directory, name));
   }
 
@@ -82,16 +80,10 @@ export class BodyFiles {
     checkName(name);
     const path = `${directory}/${name}`;
     return this.#opened(path, (file, what) => {
+      this.#state(file, what);
       check(this.#directories.unlink(path), what);
       return decoder.decode(this.readOpen(file, what, this.#limit, 0));
     });
-  }
-
-  /** Returns whether this user may remove files from a directory: a member of the group may have put one of its own in its place. */
-  mayRemove(directory: string): boolean {
-    const stat = this.#directories.shared && this.#directories.stat(directory);
-    if (typeof stat !== "object" || stat.uid === this.#posix.user) return true;
-    return trusted(stat, this.#posix.user, this.#access) && (stat.mode & (GROUP_WRITES | STICKY)) === GROUP_WRITES;
   }
 
   /** Returns whether a name in a tree of this user alone is a stranger's, who created it before a bus closed the tree. */
@@ -199,8 +191,8 @@ export class BodyFiles {
     const stat = this.#posix.stat(file);
     if (typeof stat === "number") throw systemError(stat, what);
     if (!stat.regular) throw new ProviderError("internal", `${what}: it is not a file`);
-    if (!trusted(stat, this.#posix.user, this.#access)) throw notOwned(what, stat.uid);
-    return stat;
+    if (usable(stat, this.#posix.user, this.#access, GROUP_READS)) return stat;
+    throw trusted(stat, this.#posix.user, this.#access) ? notShared(what) : notOwned(what, stat.uid);
   }
 
   #read(file: number, size: number, what: string): Uint8Array {

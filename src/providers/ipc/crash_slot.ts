@@ -91,14 +91,15 @@ export class CrashSlot {
 
 /**
  * Passes the item in the crash slot of a bus that has ended to `restore`, and removes the slot. Of several processes that do so at
- * the same time, one restores the item. Returns false if that is another one, or only its owner may read or remove the slot.
+ * the same time, one restores the item. Returns false if that is another one, or this one may not read or remove the slot.
  */
 export function emptySlot(namespace: Namespace, bus: string, restore: (item: TakenItem) => void): boolean {
   const { bodyFiles, directories, posix } = namespace;
   const path = pathOf(namespace, bus);
   const what = `Cannot read ${directories.path(path)}`;
-  if (directories.stat(path) === -Errno.ENOENT) return true; // needs no descriptor
-  if (!bodyFiles.mayRemove(namespace.busDirectory(bus))) return false; // its item would come back at each cleanup
+  const found = directories.stat(path); // needs no descriptor
+  if (found === -Errno.ENOENT) return true;
+  if (found === -Errno.EACCES) return false;
   const file = check(directories.openFile(path), what, Errno.ENOENT);
   if (file < 0) return true;
   try {

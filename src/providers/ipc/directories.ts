@@ -9,15 +9,30 @@
  * - If other users can enter it, each directory of the path is opened, but not through a link, its owner is checked, and the call is made
  *   in the last one. That directory can be renamed meanwhile, but the call still affects the opened directory, which belongs to this tree.
  *
+ * With a group, a bus enters only directories that the group may change: a member can have moved a private one of this user there, and could
+ * read, change or remove what is in it through the bus. Those of PyMQ, for topics, are for one user.
+ *
  * PyMQ's directories have the mode that the umask of its process leaves, and may be open to everybody. A directory to which users without
  * access can write is closed to them before it is used, and then keeps the sticky bit if it is the root: others may have been there.
  *
  * @module
  */
-import { type Access, mayClose, modes, OWNER, refusal, SETGID, STICKY, strangers, trusted } from "./access.ts";
-import { check } from "./errors.ts";
+import {
+  type Access,
+  GROUP_CHANGES,
+  mayClose,
+  modes,
+  OWNER,
+  refusal,
+  SETGID,
+  STICKY,
+  strangers,
+  trusted,
+  usable,
+} from "./access.ts";
 import { Errno } from "./errno.ts";
 import { Listing } from "./listing.ts";
+import { createDirectory, createRoot } from "./new_directory.ts";
 import type { Posix, Stat } from "./posix.ts";
 import { clear, type Steps, type Visitor, walk } from "./walk.ts";
 
@@ -115,7 +130,7 @@ export class Directories {
   /** Creates a directory and its parents. */
   make(path: string): number {
     if (path === "") return this.#makeRoot();
-    const make = () => this.#at(path, (at, name) => this.#make(at, name));
+    const make = () => this.#at(path, (at, name, root) => createDirectory(this.#posix, name, at, root, this.#access));
     const made = make();
     if (made !== -Errno.ENOENT) return made;
     const parent = this.make(path.includes("/") ? path.slice(0, path.lastIndexOf("/")) : "");
@@ -123,30 +138,8 @@ export class Directories {
   }
 
   #makeRoot(): number {
-    const made = this.#make(undefined, this.root);
+    const made = createRoot(this.#posix, this.root, this.#access);
     this.trust();
-    return made;
-  }
-
-  /** Creates a directory for this user only, then sets its group and mode by its descriptor. */
-  #make(at: number | undefined, name: string): number {
-    const { group } = this.#access;
-    const { directory: mode } = modes(this.#access);
-    const made = this.#posix.makeDirectory(name, mode & OWNER, at);
-    if (made < 0 || group === undefined) return made;
-    const directory = this.#posix.openDirectory(name, at, true);
-    if (directory === -Errno.ENOENT) return made; // another process has removed it already, because it is empty
-    check(directory, `Cannot open ${name}`);
-    try {
-      const stat = this.#posix.stat(directory);
-      // another member may have put a directory of its own in its place
-      if (typeof stat === "number" || stat.uid !== this.#posix.user) return -Errno.EEXIST;
-      const shared = this.#posix.share(directory, at === undefined ? mode | STICKY : mode, group);
-      if (shared < 0) this.#posix.removeDirectory(name, at);
-      check(shared, `Cannot give ${name} to the group ${group}`);
-    } finally {
-      this.#posix.close(directory);
-    }
     return made;
   }
 
@@ -209,7 +202,7 @@ export class Directories {
 
   /** Opens a directory to be listed or locked. */
   openDirectory(path: string): number {
-    return this.#at(path, (at, name) => this.#enter(name, at, true));
+    return this.#at(path, (at, name) => this.#enter(name, at, mayBePymqs(path), true));
   }
 
   /** Creates a file that its owner can write and, with `written`, the group too. Returns its descriptor. */
@@ -281,7 +274,7 @@ export class Directories {
     let at = root;
     try {
       for (const name of names) {
-        const next = this.#enter(name, at);
+        const next = this.#enter(name, at, mayBePymqs(path));
         if (next < 0) return next;
         if (at !== root) this.#posix.close(at);
         at = next;
@@ -292,22 +285,23 @@ export class Directories {
     }
   }
 
-  /** Opens a directory below the root. */
-  #enter(name: string, at: number, read = false): number {
+  /** Opens a directory below the root. `pymqs` means that PyMQ may have created it, which gives it to no group. */
+  #enter(name: string, at: number, pymqs: boolean, read = false): number {
     const directory = this.#posix.openDirectory(name, at, read);
-    const refused = this.#shared && directory >= 0 ? this.#protect(directory, this.#posix.stat(directory)) : 0;
+    const refused = this.#shared && directory >= 0 ? this.#protect(directory, this.#posix.stat(directory), pymqs) : 0;
     if (refused === 0) return directory;
     this.#posix.close(directory);
     return refused;
   }
 
   /**
-   * Keeps users without access from changing an open directory. Returns an errno if it is another user's, or cannot be closed to them. `mark`
-   * is a mode bit that then tells later buses that it was open to others.
+   * Keeps users without access from changing an open directory. Returns an errno if it is another user's, or cannot be closed to them, or if
+   * the group cannot change it and it is not `pymqs`. `mark` is a mode bit that then tells later buses that it was open to others.
    */
-  #protect(directory: number, stat: Stat | number, mark = 0): number {
+  #protect(directory: number, stat: Stat | number, pymqs: boolean, mark = 0): number {
     if (typeof stat === "number") return stat;
-    if (!trusted(stat, this.#posix.user, this.#access)) return -Errno.EACCES;
+    const own = pymqs && trusted(stat, this.#posix.user, this.#access);
+    if (!own && !usable(stat, this.#posix.user, this.#access, GROUP_CHANGES)) return -Errno.EACCES;
     const strange = strangers(stat, this.#access);
     if ((stat.mode & strange & OTHERS_WRITE) === 0) return 0;
     if (!mayClose(stat, this.#posix.user, this.#access)) return -Errno.EACCES;
@@ -325,7 +319,7 @@ export class Directories {
     const root = this.#posix.openDirectory(this.root);
     if (root < 0) return root;
     const stat = this.#posix.stat(root);
-    const refused = this.#protect(root, stat, STICKY);
+    const refused = this.#protect(root, stat, true, STICKY);
     if (typeof stat === "object" && refused === 0) {
       const open = strangers(stat, this.#access) | STICKY | SETGID; // the last two tell that it was open once
       this.#shared = this.#access.group !== undefined || (stat.mode & open) !== 0;
@@ -346,4 +340,9 @@ export class Directories {
     const stat = this.#posix.stat(this.#descriptor!);
     return this.#removed = typeof stat === "number" || stat.links === 0;
   }
+}
+
+/** Returns whether PyMQ may have created the directories of a path. */
+function mayBePymqs(path: string): boolean {
+  return path.split("/", 1)[0] === "subscribers";
 }

@@ -22,6 +22,7 @@ export const Errno = {
   ENOSPC: 28,
   ENAMETOOLONG: 36,
   ENOSYS: 38,
+  ENOTEMPTY: 39,
   ELOOP: 40,
   EMSGSIZE: 90,
   EDQUOT: 122,
