@@ -303,13 +303,13 @@ describe("a walk over directories", () => {
 
   it("ends, and has few directories open", () => {
     const { posix, open, deepest, opened } = endless();
-    assertEquals(finish(walk(posix, 0, { leaf: () => false })), false);
+    assertEquals(finish(walk(posix, 0, { leaf: () => false }, posix.openDirectory)), false);
     assertEquals([open.size, deepest(), opened() <= 2 ** 17], [0, 33, true]);
   });
 
   it("closes everything when it is stopped", () => {
     const { posix, open } = endless();
-    const steps = walk(posix, 0, { leaf: () => false });
+    const steps = walk(posix, 0, { leaf: () => false }, posix.openDirectory);
     for (let i = 0; i < 100; i++) steps.next();
     steps.return(false);
     assertEquals(open.size, 0);

@@ -9,6 +9,7 @@ import { chmodSync, chownSync, existsSync, mkdirSync, rmSync, writeFileSync } fr
 import process from "node:process";
 import { BusError } from "../../src/errors.ts";
 import { writeBinding } from "../../src/provider/bindings.ts";
+import { removeBuses } from "../../src/providers/ipc/cleanup.ts";
 import { emptySlot, slotHolds } from "../../src/providers/ipc/crash_slot.ts";
 import { Errno } from "../../src/providers/ipc/errno.ts";
 import { writeItem } from "../../src/providers/ipc/frames.ts";
@@ -177,6 +178,38 @@ describe("a private directory of a user, in a namespace that a group shares", ()
     assert(existsSync(path));
     denied(() => bodyFiles.write("x/bodies", "body", true));
     assertEquals(directories.list("x/bodies"), []);
+  });
+
+  it("is not emptied by a cleanup after a dead bus", async () => {
+    using shared = await Shared.open();
+    const { busDirectory, names, processes } = shared.internals;
+    const other = names.newBus({ ...processes.self, start: 1 }, 0);
+    shared.directory(`${busDirectory(shared.bus)}/cache/private`, 0o700);
+    shared.directory(busDirectory(other), 0o700);
+    const paths = [
+      shared.file(`${busDirectory(shared.bus)}/cache/private/data`),
+      shared.file(`${busDirectory(other)}/data`),
+    ];
+    finish(removeBuses(shared.internals, [shared.bus, other]));
+    assertEquals(paths.map(existsSync), [true, true]);
+  });
+
+  it("is not removed with the names of dead buses", async () => {
+    using shared = await Shared.open();
+    const places = ["topics", "servers", "waiting"];
+    const paths = places.map((place) => shared.directory(`${place}/x/private/empty`, 0o700));
+    for (const place of places) chmodSync(shared.internals.directories.path(`${place}/x/private`), 0o700);
+    finish(shared.internals.subscriptions.remove(() => false));
+    assertEquals(paths.map(existsSync), [true, true, true]);
+  });
+
+  it("is not emptied when a queue is freed", async () => {
+    using shared = await Shared.open();
+    shared.directory("queues/~a/cache/private", 0o700);
+    shared.directory("queues/~b", 0o700);
+    const paths = [shared.file("queues/~a/cache/private/data"), shared.file("queues/~b/data")];
+    for (const name of ["~a", "~b"]) finish(shared.internals.directories.remove(`queues/${name}`));
+    assertEquals(paths.map(existsSync), [true, true]);
   });
 });
 

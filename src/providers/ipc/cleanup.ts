@@ -75,7 +75,7 @@ function* removeDirectories(namespace: Namespace, buses: readonly string[]): Ste
   for (const bus of buses) {
     const directory = namespace.busDirectory(bus);
     directories.unlink(`${directory}/${THREAD}`); // an empty directory is removed even if no descriptor is left
-    yield* directories.walk(directory, { leaf: () => false, remove: () => true, prune: true });
+    yield* directories.walk(directory, { leaf: () => true, remove: () => true, prune: true }); // it holds only files
   }
 }
 

@@ -32,9 +32,10 @@ import {
 } from "./access.ts";
 import { Errno } from "./errno.ts";
 import { Listing } from "./listing.ts";
+import { mayBePymqs } from "./names.ts";
 import { createDirectory, createRoot } from "./new_directory.ts";
 import type { Posix, Stat } from "./posix.ts";
-import { clear, type Steps, type Visitor, walk } from "./walk.ts";
+import { clear, type Enter, type Steps, type Visitor, walk } from "./walk.ts";
 
 /** The number of attempts to create something in a directory that other processes remove because it is empty. */
 const ATTEMPTS = 100;
@@ -154,13 +155,13 @@ export class Directories {
 
   /** Removes a directory with everything in it, in steps. Of a link, only the link is removed, not its target. */
   *remove(path: string): Steps {
-    yield* clear(this.#posix, this.openDirectory(path));
+    yield* clear(this.#posix, this.openDirectory(path), this.#entering(path));
     this.#at(path, (at, name) => this.#posix.removeDirectory(name, at));
   }
 
   /** Walks over a directory and those below it, in steps, up to the limits of {@linkcode walk}. */
   *walk(path: string, visitor: Visitor): Steps {
-    if (yield* walk(this.#posix, this.openDirectory(path), visitor)) this.prune(path);
+    if (yield* walk(this.#posix, this.openDirectory(path), visitor, this.#entering(path))) this.prune(path);
   }
 
   /** Returns the names in a directory; none if it does not exist. */
@@ -294,6 +295,12 @@ export class Directories {
     return refused;
   }
 
+  /** Returns a function that opens a directory below this path to be listed, with the same checks. */
+  #entering(path: string): Enter {
+    const pymqs = mayBePymqs(path);
+    return (name, at) => this.#enter(name, at, pymqs, true);
+  }
+
   /**
    * Keeps users without access from changing an open directory. Returns an errno if it is another user's, or cannot be closed to them, or if
    * the group cannot change it and it is not `pymqs`. `mark` is a mode bit that then tells later buses that it was open to others.
@@ -340,9 +347,4 @@ export class Directories {
     const stat = this.#posix.stat(this.#descriptor!);
     return this.#removed = typeof stat === "number" || stat.links === 0;
   }
-}
-
-/** Returns whether PyMQ may have created the directories of a path. */
-function mayBePymqs(path: string): boolean {
-  return path.split("/", 1)[0] === "subscribers";
 }

@@ -179,3 +179,8 @@ export function eventsOf(bus: string): string {
 export function inboxOf(bus: string): string {
   return `/${bus}${INBOX}`;
 }
+
+/** Returns whether PyMQ may have created the directories of a path in a namespace. */
+export function mayBePymqs(path: string): boolean {
+  return path.split("/", 1)[0] === "subscribers";
+}

@@ -33,6 +33,9 @@ export interface Visitor {
   readonly prune?: boolean;
 }
 
+/** Opens a directory to be listed, in the open directory `at`, if it may be entered. Returns an errno if not. */
+export type Enter = (name: string, at: number) => number;
+
 /** A directory that is being visited. */
 interface Visit {
   readonly descriptor: number;
@@ -49,10 +52,10 @@ interface Visit {
  * Walks over an open directory, which it closes, and those below it, but not through links. Each directory is opened in the one above,
  * so that the time does not grow with the depth. Returns whether the first directory may be empty or missing now.
  */
-export function* walk(posix: Posix, first: number, visitor: Visitor): Steps<boolean> {
+export function* walk(posix: Posix, first: number, visitor: Visitor, enter: Enter): Steps<boolean> {
   const visits: Visit[] = [];
   let left = NAMES;
-  const enter = function* (descriptor: number, name: string, path: string): Steps {
+  const begin = function* (descriptor: number, name: string, path: string): Steps {
     const names: string[] = [];
     visits.push({ descriptor, name, path, names, removed: false });
     while (names.length < left && posix.listPart(descriptor, names) > 0) yield;
@@ -61,7 +64,7 @@ export function* walk(posix: Posix, first: number, visitor: Visitor): Steps<bool
   };
   try {
     if (first < 0) return visitor.prune === true;
-    yield* enter(first, "", "");
+    yield* begin(first, "", "");
     while (true) {
       yield;
       const visit = visits.at(-1)!;
@@ -76,8 +79,8 @@ export function* walk(posix: Posix, first: number, visitor: Visitor): Steps<bool
       } else if (visitor.remove?.(name) && posix.unlink(name, visit.descriptor) === 0) {
         visit.removed = true;
       } else if (!visitor.leaf(name) && visits.length <= TOPIC_LEVELS && left > 0) {
-        const descriptor = posix.openDirectory(name, visit.descriptor, true);
-        if (descriptor >= 0) yield* enter(descriptor, name, visit.path === "" ? name : `${visit.path}/${name}`);
+        const descriptor = enter(name, visit.descriptor);
+        if (descriptor >= 0) yield* begin(descriptor, name, visit.path === "" ? name : `${visit.path}/${name}`);
       }
     }
   } finally {
@@ -86,7 +89,7 @@ export function* walk(posix: Posix, first: number, visitor: Visitor): Steps<bool
 }
 
 /** Removes everything in an open directory, which it closes, in steps. Of a link, only the link is removed, not its target. */
-export function* clear(posix: Posix, directory: number, levels: number = LEVELS): Steps {
+export function* clear(posix: Posix, directory: number, enter: Enter, levels: number = LEVELS): Steps {
   if (directory < 0) return;
   try {
     const names: string[] = [];
@@ -94,7 +97,7 @@ export function* clear(posix: Posix, directory: number, levels: number = LEVELS)
       for (const name of names.splice(0)) {
         yield;
         if (posix.unlink(name, directory) !== -Errno.EISDIR || levels === 0) continue;
-        yield* clear(posix, posix.openDirectory(name, directory, true), levels - 1);
+        yield* clear(posix, enter(name, directory), enter, levels - 1);
         posix.removeDirectory(name, directory);
       }
     }
