@@ -20,6 +20,15 @@ describe("the names in a directory", () => {
     assertEquals([listing.names() === names, arranged], [true, 1]);
   });
 
+  it("are read once if the directory's time lies in the future", () => {
+    const stat = { inode: 1, modified: Date.now() + 1e9, size: 40 } as never;
+    let reads = 0;
+    const tree = { path: (path: string) => path, stat: () => stat, read: () => [String(reads++)] };
+    const listing = new Listing(tree, "queues");
+    for (let i = 0; i < 10; i++) listing.names();
+    assertEquals(reads, 1);
+  });
+
   it("are read again after a change that set the same time, however long this thread pauses", () => {
     const modified = Date.now();
     let [names, reads] = [["0"], 0];

@@ -60,7 +60,8 @@ export class Listing {
     const same = read?.inode === stat.inode && read.modified === stat.modified && read.size === stat.size;
     if (same && this.#names !== NO_NAMES) return this.#names;
     const names = this.#tree.read(this.#path);
-    this.#read = now - stat.modified > TICK ? stat : undefined;
+    // members of a group can set a time in the future
+    this.#read = Math.abs(now - stat.modified) > TICK ? stat : undefined;
     return typeof names === "number" ? this.#none(names) : this.#names = this.#arrange?.(names) ?? names;
   }
 
