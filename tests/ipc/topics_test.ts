@@ -1,7 +1,7 @@
 // run: on bun, kernel-queues
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { readdirSync, rmSync, writeFileSync } from "node:fs";
+import { chownSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { BusError } from "../../mod.ts";
 import { MAX_BINDINGS, writeBinding } from "../../src/provider/bindings.ts";
 import { Bus } from "../../src/bus.ts";
@@ -10,9 +10,11 @@ import { eventsOf, hashed } from "../../src/providers/ipc/names.ts";
 import { GROUP, PATTERNS } from "../../src/providers/ipc/patterns.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
+import { makeDir, removeDir } from "../support/child.ts";
 import { Peer, there } from "../support/peer.ts";
 import { skip } from "../support/skip.ts";
 import { pause, until } from "../support/until.ts";
+import { warnings } from "../support/warnings.ts";
 import { busesOf, calls, fresh, HandmadeBus, left, notMountable, SmallDirectory } from "./ground.ts";
 
 /** 10,000 characters: more bytes than any message of the kernel has. */
@@ -161,6 +163,46 @@ describe("many bindings of groups, which another member of the group has written
     }
     subscriptions.patterns.unbind({ topic: "topic", pattern: false }, "queue");
   });
+});
+
+describe("PyMQ's directory of a namespace, if somebody else has taken its name", () => {
+  const strangers: Record<string, [take: (path: string) => void, reason: RegExp]> = {
+    "by a file": [(path) => writeFileSync(path, ""), /it is a file or a link, and no directory/],
+    "as another user": [
+      (path) => {
+        mkdirSync(path);
+        chownSync(path, 12_345, 12_345);
+      },
+      /it belongs to user 12345/,
+    ],
+  };
+  for (const [how, [take, reason]] of Object.entries(strangers)) {
+    const [ours, pymq, namespace] = [makeDir("ours"), makeDir("pymq"), fresh()];
+    const remove = () => [ours, pymq].forEach(removeDir);
+    const name = `${how}, is left out with a warning, and used when it is free`;
+    try {
+      take(`${pymq}/${namespace}`);
+    } catch {
+      remove();
+      skip(name, "nobody here can give a directory away");
+      continue;
+    }
+    it(name, async () => {
+      const provider = ipc({ directory: ours });
+      (provider.options as { pymqDirectory: string }).pymqDirectory = pymq;
+      const written = await warnings(async () => {
+        await using bus = await Bus.open(provider, { namespace });
+        await bus.subscribe("topic", () => {}).ready;
+        assertEquals(await bus.publish("event", "topic"), 1);
+        rmSync(`${pymq}/${namespace}`, { recursive: true });
+        await until("the topic is linked there", () => existsSync(`${pymq}/${namespace}/subscribers/topic`));
+      });
+      remove();
+      assertEquals(written.length, 1);
+      assertMatch(written[0]!, /^PyMQ cannot be reached over topics. Cannot use/);
+      assertMatch(written[0]!, reason);
+    });
+  }
 });
 
 describe("a topic where PyMQ's directory is another file system in memory", () => {

@@ -62,6 +62,7 @@ export class Namespace {
 
   readonly #settings: Settings;
   readonly #pymq: Directories;
+  #refused: BusError | undefined;
   readonly #buses: Listing;
 
   private constructor(
@@ -83,7 +84,10 @@ export class Namespace {
     this.bodyFiles = new BodyFiles(posix, this.directories, settings, fileLimit);
     this.queues = new MessageQueues(posix, this.names, settings);
     this.#pymq = new Directories(posix, `${pymqDirectory}/${name}`, settings);
-    const roots = () => differ(posix, directory, pymqDirectory) ? [this.directories, this.#pymq] : [this.directories];
+    const roots = () =>
+      differ(posix, directory, pymqDirectory) && this.#reachesPymq()
+        ? [this.directories, this.#pymq]
+        : [this.directories];
     this.subscriptions = new Subscriptions({ ...this, roots }, onDead);
     this.overflow = new Overflow(this);
     this.delayed = new DelayedItems(this);
@@ -106,6 +110,22 @@ export class Namespace {
     const posix = await loadPosix();
     raiseLimits(posix, settings.raiseLimit);
     return new Namespace(posix, settings, directoryOf(name), onDead, fileLimit);
+  }
+
+  /** The error of a separate directory of PyMQ that this user may not use. It is left out: any user can take its name. */
+  get pymqRefused(): BusError | undefined {
+    return this.#refused;
+  }
+
+  #reachesPymq(): boolean {
+    this.#refused = undefined;
+    try {
+      this.#pymq.trust();
+    } catch (error) {
+      if (!(error instanceof BusError && error.code === "denied")) throw error;
+      this.#refused = error;
+    }
+    return this.#refused === undefined;
   }
 
   /** Closes the directories and queues of the namespace. */

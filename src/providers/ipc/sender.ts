@@ -4,6 +4,7 @@
  * @module
  */
 import { ClosedError, inWords } from "../../errors.ts";
+import { warnOnce } from "../../internal/complain.ts";
 import { PendingWork } from "../../internal/pending_work.ts";
 import { TextMap } from "../../internal/text_map.ts";
 import { pause } from "../../internal/time.ts";
@@ -61,6 +62,8 @@ export async function openSender(settings: Settings, workers: TellingWorkers, co
     void context.ask("cleanup", undefined).catch(() => {}).finally(() => asked = false);
   };
   const namespace = await Namespace.open(settings, context.namespace, onDead);
+  const refused = namespace.pymqRefused;
+  if (refused) warnOnce(`PyMQ ${refused.message}`, `PyMQ cannot be reached over topics. ${refused.message}`);
   return new IpcSender(namespace, settings, workers, context, onDead);
 }
 
