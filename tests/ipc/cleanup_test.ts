@@ -6,7 +6,7 @@ import { stub } from "@std/testing/mock";
 import { readFileSync, writeFileSync } from "node:fs";
 import type { Delivery } from "../../src/provider/provider.ts";
 import { ItemBatch } from "../../src/providers/ipc/item_batch.ts";
-import { removeBus } from "../../src/providers/ipc/cleanup.ts";
+import { Cleanup, removeBus } from "../../src/providers/ipc/cleanup.ts";
 import { Directories } from "../../src/providers/ipc/directories.ts";
 import { readItem, writeItem } from "../../src/providers/ipc/frames.ts";
 import { nameOfItem, queueDirectory } from "../../src/providers/ipc/items.ts";
@@ -92,7 +92,7 @@ describe("the item in the crash slot of a dead bus", () => {
             taken.push(...take(second, queue));
           });
           // another process removes the rest if it had to wait for this one
-          for (const bus of first.deadBuses()) removeBus(first, bus);
+          for (const bus of finish(first.deadBuses())) removeBus(first, bus);
           taken.push(...take(second, queue));
           if (String(taken) !== '"item"') found.push(`${moments}: ${JSON.stringify(taken)}`);
         }
@@ -141,5 +141,18 @@ describe("a bus that closes on a busy machine", () => {
       removeBus(bus.internals, bus.busName);
     }
     assertEquals(await left(namespace, [bus.busName]), []);
+  });
+});
+
+describe("the cleanup of a namespace", () => {
+  it("is not postponed by any number of names of buses", async () => {
+    using bus = await HandmadeBus.open(fresh());
+    const { busDirectory, directories, names, processes } = bus.internals;
+    const strange = Array.from({ length: 1_000 }, () => names.newBus({ ...processes.self, pidNamespace: 1 }, 0));
+    for (const each of strange) directories.make(busDirectory(each));
+    const cleanup = new Cleanup(bus.internals);
+    cleanup.run(Infinity, Infinity);
+    assert(cleanup.wait <= 256_000, `${cleanup.wait} ms`);
+    for (const each of strange) directories.prune(busDirectory(each));
   });
 });

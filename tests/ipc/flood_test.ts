@@ -19,6 +19,7 @@ import { textSet } from "../../src/internal/text_map.ts";
 import { MAX_IGNORED } from "../../src/providers/ipc/patterns.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { Refill } from "../../src/providers/ipc/refill.ts";
+import { finish } from "../../src/providers/ipc/walk.ts";
 import { skip } from "../support/skip.ts";
 import { pause, until } from "../support/until.ts";
 import { calls, fresh, openNamespace } from "./ground.ts";
@@ -324,7 +325,7 @@ describe("many names that a member of a group has created", () => {
   each("of dead buses: a cleanup without parts reads no large file of another user", async ({ ours, intrude }) => {
     await intrude("slots", 4, 2 ** 20 + 1, ours.names.queue("queue"));
     const bytes = bytesRead(ours.posix, () => cleanBriefly(ours));
-    assertEquals([bytes < 2 ** 20, ours.deadBuses().length], [true, 4], `${bytes} bytes`);
+    assertEquals([bytes < 2 ** 20, finish(ours.deadBuses()).length], [true, 4], `${bytes} bytes`);
   });
 
   each(
@@ -340,10 +341,14 @@ describe("many names that a member of a group has created", () => {
       await intrude("mode", bodies, "2750");
       assertEquals(assertThrows(read, BusError, "this user has no permission").code, "denied");
       await intrude("slots", 2, 2_000, queue);
-      const [first, second] = ours.deadBuses();
+      const [first, second] = finish(ours.deadBuses());
       await intrude("mode", ours.busDirectory(first!), "2750");
       for (let i = 0; i < 2; i++) cleanBriefly(ours);
-      assertEquals([ours.deadBuses(), directories.list(`${queueDirectory(queue)}/back`).length], [[first], 1], second);
+      assertEquals(
+        [finish(ours.deadBuses()), directories.list(`${queueDirectory(queue)}/back`).length],
+        [[first], 1],
+        second,
+      );
     },
   );
 

@@ -66,7 +66,7 @@ describe("users of one group", () => {
         "a group of others": "denied",
       }, output);
       assertEquals(living.ack(theirs, receipt), true, "what could not be freed is as it was");
-      assertEquals(internals.deadBuses(), [dead], "only its own user can remove its queues");
+      assertEquals(finish(internals.deadBuses()), [dead], "only its own user can remove its queues");
     } finally {
       removeBus(internals, dead);
       for (const queue of ["taken", "theirs"]) posix.unlinkQueue(names.queue(queue));

@@ -117,7 +117,7 @@ describe("a member of a group", () => {
         await intruder.act(shared, "dig", "1500");
         await using bus = await Bus.open(ipc(), { namespace: fresh() });
         assertEquals(await bus.publish("event", "topic"), 0);
-        assertEquals(calls(ours.posix, ["openDirectory"], () => ours.deadBuses()) < 100, true);
+        assertEquals(calls(ours.posix, ["openDirectory"], () => finish(ours.deadBuses())) < 100, true);
       } finally {
         ours.close();
         await clear([shared], []);

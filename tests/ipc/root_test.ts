@@ -73,12 +73,12 @@ describe("a queue of a stranger", () => {
     try {
       await strange(eventsOf(theirs), "666", async () => {
         assertEquals(posix.send(own, new Uint8Array(1), 1), 0);
-        await until("a bus of this user counts as dead", () => namespace.deadBuses().includes(ours));
+        await until("a bus of this user counts as dead", () => finish(namespace.deadBuses()).includes(ours));
         await until(
           "the stranger's queue is as old",
           async () => Date.now() - (await stateOf(eventsOf(theirs)))!.modified > 1_250,
         );
-        assertEquals(namespace.deadBuses(), [ours]);
+        assertEquals(finish(namespace.deadBuses()), [ours]);
         finish(removeBuses(namespace, [theirs, ours]));
         assertEquals(await stateOf(eventsOf(ours)), undefined);
         assert(await stateOf(eventsOf(theirs)));
@@ -100,12 +100,12 @@ describe("a queue of a stranger", () => {
     posix.close(posix.openQueue(eventsOf(dead), { messages: 1, size: 100, mode: 0o600 }));
     try {
       await strange(inboxOf(dead), "600", async () => {
-        finish(removeBuses(namespace, namespace.deadBuses()));
+        finish(removeBuses(namespace, finish(namespace.deadBuses())));
         assertEquals(await stateOf(eventsOf(dead)), undefined);
         assert(await stateOf(inboxOf(dead)));
       });
-      finish(removeBuses(namespace, namespace.deadBuses()));
-      assertEquals(namespace.deadBuses(), []);
+      finish(removeBuses(namespace, finish(namespace.deadBuses())));
+      assertEquals(finish(namespace.deadBuses()), []);
     } finally {
       namespace.close();
     }

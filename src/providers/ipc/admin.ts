@@ -21,7 +21,7 @@ import { EVENTS, INBOX, MQUEUE } from "./mqueues.ts";
 import { Namespace, type Settings, THREAD } from "./namespace.ts";
 import { busOf, GROUP, PATTERNS } from "./patterns.ts";
 import { loadPosix } from "./posix.ts";
-import { finish } from "./walk.ts";
+import { finish, inParts } from "./walk.ts";
 
 const LIMITS = "/proc/sys/fs/mqueue";
 /** The default of RLIMIT_MSGQUEUE in bytes. */
@@ -58,7 +58,7 @@ export class IpcAdmin implements Admin {
     yield this.#process();
     yield this.#queues();
     yield this.#limits();
-    yield this.#leftovers();
+    yield await this.#leftovers();
   }
 
   /**
@@ -151,13 +151,13 @@ export class IpcAdmin implements Admin {
   }
 
   async leftovers(): Promise<string[]> {
-    return (await this.#open()).deadBuses().map((bus) => `bus ${bus}`);
+    return (await this.#dead()).map((bus) => `bus ${bus}`);
   }
 
   async *reap(): AsyncGenerator<string> {
     const namespace = await this.#open();
-    const dead = namespace.deadBuses();
-    finish(removeBuses(namespace, dead));
+    const dead = await inParts(namespace.deadBuses());
+    await inParts(removeBuses(namespace, dead));
     for (const bus of dead) yield `bus ${bus}`;
   }
 
@@ -291,9 +291,15 @@ export class IpcAdmin implements Admin {
     return Number(this.#namespace!.posix.readText(`${LIMITS}/${name}`, 32));
   }
 
-  #leftovers(): Check {
+  /** Returns the dead buses, within the limits of a list. */
+  async #dead(): Promise<string[]> {
+    const namespace = await this.#open();
+    return inParts(namespace.deadBuses(limited(this.#titled("buses"), namespace.buses())));
+  }
+
+  async #leftovers(): Promise<Check> {
     const name = "leftovers";
-    const dead = this.#namespace!.deadBuses();
+    const dead = await this.#dead();
     if (dead.length === 0) return { name, state: "ok", detail: "no queues, links or files of a dead bus" };
     const detail = `queues, links and files of ${dead.length} bus(es) whose process has ended`;
     return { name, state: "risk", detail, mend: "tsmq reap removes them; so does the next bus of this user" };

@@ -27,6 +27,8 @@ export const BRIEF = 100;
 const LEAST = 256;
 /** Milliseconds between two checks for dead buses, times the number of buses. */
 const INTERVAL = 2_000;
+/** The largest number of buses that counts for that: as many as Linux allows by default. Members of a group can create any number of names. */
+const MAX_COUNTED = 128;
 
 /**
  * Removes what a bus has created for itself, in a limited number of steps. Its crash slot stays until the item in it was given back. Senders
@@ -83,12 +85,7 @@ function* removeDirectories(namespace: Namespace, buses: readonly string[]): Ste
 function* removeDead(namespace: Namespace): Steps {
   let listed: readonly string[] = [];
   yield* namespace.directories.walk(BUSES, { visit: (_, names) => void (listed = names), leaf: () => true });
-  const dead: string[] = [];
-  for (const bus of listed) {
-    if (namespace.gone(bus, "dead")) dead.push(bus);
-    yield;
-  }
-  yield* removeBuses(namespace, dead);
+  yield* removeBuses(namespace, yield* namespace.dead(listed));
 }
 
 /** Removes all dead buses of a namespace, also those of PyMQ, in steps. */
@@ -142,7 +139,7 @@ export class Cleanup {
     } finally {
       if (done) this.#steps = undefined;
       const now = performance.now();
-      const every = INTERVAL * Math.max(1, buses);
+      const every = INTERVAL * Math.min(Math.max(1, buses), MAX_COUNTED);
       // at the same moments as other probes, so that the thread wakes once
       this.#next = now + (done && !this.#asked ? every - now % every : PAUSE);
     }

@@ -18,7 +18,7 @@ import { loadPosix, type Posix } from "./posix.ts";
 import { Processes } from "./processes.ts";
 import { Subscriptions } from "./subscriptions.ts";
 import { Waiting } from "./waiting.ts";
-import { finish } from "./walk.ts";
+import type { Steps } from "./walk.ts";
 
 /** The options of the provider, with their defaults applied. */
 export interface Settings extends Access {
@@ -170,14 +170,19 @@ export class Namespace {
     return this.#buses.names();
   }
 
-  /** Returns the buses of this namespace whose process has ended, including PyMQ's. */
-  deadBuses(): string[] {
-    return [...this.dead(this.buses()), ...finish(this.subscriptions.deadPymq())];
+  /** Returns those of the given buses whose process has ended, and those of PyMQ, in steps. Members of a group can create any number. */
+  *deadBuses(buses: readonly string[] = this.buses()): Steps<string[]> {
+    return [...yield* this.dead(buses), ...yield* this.subscriptions.deadPymq()];
   }
 
-  /** Returns those of the given buses whose process has ended. */
-  dead(buses: readonly string[]): string[] {
-    return buses.filter((bus) => this.gone(bus, "dead"));
+  /** Returns those of the given buses whose process has ended, in steps. */
+  *dead(buses: readonly string[]): Steps<string[]> {
+    const dead: string[] = [];
+    for (const bus of buses) {
+      if (this.gone(bus, "dead")) dead.push(bus);
+      yield;
+    }
+    return dead;
   }
 
   /** Returns whether a bus has ended: its process has, or the bus was closed or replaced. */

@@ -7,7 +7,6 @@ import { ClosedError, inWords } from "../../errors.ts";
 import { warnOnce } from "../../internal/complain.ts";
 import { PendingWork } from "../../internal/pending_work.ts";
 import { TextMap } from "../../internal/text_map.ts";
-import { pause } from "../../internal/time.ts";
 import { checkCopies } from "../../provider/bindings.ts";
 import { writeTopic } from "../../provider/topic_mark.ts";
 import type {
@@ -33,7 +32,7 @@ import { Errno } from "./errno.ts";
 import { ItemSender } from "./item_sender.ts";
 import { Namespace, type Settings } from "./namespace.ts";
 import type { Destination, Route } from "./subscriptions.ts";
-import { PART, progress, TURN } from "./walk.ts";
+import { inParts } from "./walk.ts";
 import type { TellingWorkers, WorkerThread } from "./worker_thread.ts";
 
 /**
@@ -262,8 +261,7 @@ class IpcSender implements Sender, QueueInspector, Waker {
   /** Removes the files of a queue, a part at a time. */
   async #remove(directory: string): Promise<void> {
     const { directories } = this.#namespace;
-    const steps = directories.remove(directory);
-    while (!progress(steps, PART, TURN)) await pause(0);
+    await inParts(directories.remove(directory));
     directories.prune("queues");
   }
 

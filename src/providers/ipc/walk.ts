@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { pause } from "../../internal/time.ts";
 import { Errno } from "./errno.ts";
 import { TOPIC_LEVELS } from "./names.ts";
 import type { Posix } from "./posix.ts";
@@ -121,4 +122,14 @@ export function progress(steps: Steps, count: number, ms = Infinity, least = 1):
     if (steps.next().done) return true;
   }
   return false;
+}
+
+/** Makes all steps, a part at a time, so that other work is done in between. Resolves with their result. */
+export async function inParts<T>(steps: Steps<T>): Promise<T> {
+  let result: T;
+  const kept = function* (): Steps {
+    result = yield* steps;
+  }();
+  while (!progress(kept, PART, TURN)) await pause(0);
+  return result!;
 }
