@@ -2,7 +2,7 @@
  * Private files and directories of a user, which a member of a group has moved into the namespace that it shares with that user. Here the test
  * moves them: they have the owner, the group and the mode that they would have.
  */
-// run: kernel-queues
+// run: on deno, kernel-queues
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { chmodSync, chownSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
