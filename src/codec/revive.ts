@@ -78,6 +78,7 @@ export class Reviver {
   /** Revives a body that is a tagged list whose elements have no tags. */
   list(tag: string, list: unknown[]): unknown {
     this.#begin();
+    this.#bytes += typeBytes(tag);
     return this.apply(tag, list);
   }
 
@@ -98,10 +99,10 @@ export class Reviver {
     const fields = value as Fields;
     const tag = this.#tags ? tagIn(fields) : undefined;
     if (tag === undefined) return this.#plain(fields, within, depth);
-    this.#bytes += typeBytes(tag);
     const inside = depth && depth + 1; // the tag of a whole body does not count as a level
-    if (fields.__obj !== undefined) return this.#boxed(tag, fields.__obj, markAt(within, "__obj"), inside);
     if (fields.__list !== undefined) return this.#list(tag, fields.__list, markAt(within, "__list"), inside);
+    this.#bytes += typeBytes(tag);
+    if (fields.__obj !== undefined) return this.#boxed(tag, fields.__obj, markAt(within, "__obj"), inside);
     return this.#flat(tag, fields, within, depth);
   }
 
@@ -235,29 +236,21 @@ export class Reviver {
   /** Revives PyMQ's list of instances of one class, which have no tags of their own. */
   #list(tag: string, list: unknown, mark: Mark | undefined, depth: number): unknown {
     if (!Array.isArray(list)) return this.revive(list, mark, depth + 1);
-    return after(
-      this.#elements(list, withinOf(mark), depth, (element, own) => {
-        return own === undefined ? this.apply(tag, element) : element;
-      }),
-      () => list,
-    );
+    return after(this.#elements(list, withinOf(mark), depth, tag), () => list);
   }
 
-  #elements(
-    list: unknown[],
-    within: Within | undefined,
-    depth: number,
-    finish?: (element: unknown, tag: string | undefined) => unknown,
-  ): Promise<unknown> | undefined {
+  /** Revives the elements of a list. `tag` applies to each that has no own one. */
+  #elements(list: unknown[], within: Within | undefined, depth: number, tag?: string): Promise<unknown> | undefined {
     const revive = (i: number) => {
-      const tag = finish && tagIn(list[i]);
+      const applies = tag !== undefined && tagIn(list[i]) === undefined;
+      if (applies) this.#bytes += typeBytes(tag);
       const revived = this.revive(list[i], markAt(within, i), depth + 1);
-      const done = finish ? after(revived, (element) => finish(element, tag)) : revived;
+      const done = applies ? after(revived, (element) => this.apply(tag, element)) : revived;
       if (done instanceof Promise) return later(done, (element) => list[i] = element);
       list[i] = done;
       return undefined;
     };
-    if (this.#tags || finish || Array.isArray(within)) return this.#validations.each(list.length, revive);
+    if (this.#tags || Array.isArray(within)) return this.#validations.each(list.length, revive);
     const keys = this.#keysOf(within);
     return this.#validations.each(keys.length, (i) => {
       return keys[i] !== "length" && Object.hasOwn(list, keys[i]!) ? revive(Number(keys[i])) : undefined;

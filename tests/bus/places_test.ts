@@ -293,6 +293,35 @@ describe("the estimate of the memory that a body takes", () => {
     });
   }
 
+  it("counts each value of a type alike: with a mark, with a tag of its own, or with the tag of its list", () => {
+    const typed = (body: string) => {
+      const codec = new Codec();
+      codec.decode(body);
+      return codec.typed;
+    };
+    const values: [tag: string, mark: string, json: string][] = [
+      ["set", "S", "[]"],
+      ["tsmq:Set", "S", "[]"],
+      ["tsmq:Map", "M", "[]"],
+      ["tsmq:bytes", "B", '""'],
+      ["tsmq:Date", "D", "null"],
+      ["tsmq:bigint", "N", "1"],
+    ];
+    for (const [tag, mark, json] of values) {
+      const tagged = `{"__obj":${json},"__type":"${tag}"}`;
+      const one = typed(json + writeMarks(`"${mark}"`));
+      assert(one > 0, tag);
+      const bodies: [body: string, values: number][] = [
+        [tagged, 1],
+        [list(json, 100) + writeMarks(`["${mark}"]`), 100],
+        [list(tagged, 100), 100],
+        [`{"__list":${list(json, 100)},"__type":"${tag}"}`, 100],
+        [`{"in":{"__list":[${json},${tagged}],"__type":"${tag}"}}`, 2],
+      ];
+      for (const [body, count] of bodies) assertEquals(typed(body) / one, count, body.slice(0, 60));
+    }
+  });
+
   it("counts undefined fields, and fields of objects that each have other keys, with much of what they take", () => {
     const codec = new Codec();
     const names = Array.from({ length: 43 }, (_, i) => String.fromCharCode(i < 26 ? 97 + i : 39 + i));
