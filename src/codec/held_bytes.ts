@@ -1,10 +1,11 @@
 /**
  * An estimate of the memory that a decoded body takes, for limits. For each character of its text, a list of empty objects takes twenty bytes,
- * one of empty sets eighty, and on Bun, one of objects with a large integer key seven hundred.
+ * one of empty sets eighty, and on Bun, objects with a large integer key up to a thousand.
  *
  * @module
  */
 import { KEY, placesOf } from "./places.ts";
+import { sample } from "./sample.ts";
 import { integer, OWN } from "./tags.ts";
 
 /** About how many bytes an empty value of a tag takes in addition to its JSON's value. */
@@ -27,28 +28,30 @@ const MISSING = { field: 72, integer: 256 };
  */
 const [CHARACTER, OBJECT, FIELD, PLACE] = [2, 64, 32, 8];
 /**
- * To search a whole text would take as long as to parse it: one window of this size, at a random place, is searched in each part of this
- * size, in at most this number of parts.
+ * To search a whole text would take as long as to parse it: one window of this size is searched in each part of this size, in at most this
+ * number of parts.
  */
-const [WINDOW, PART, MOST_PARTS] = [256, 2_048, 16];
+const [WINDOW, PART, MOST_PARTS] = [512, 2_048, 16];
 
 /**
  * Returns about how many bytes the value of a JSON text takes, with its text. `typed` are those for its types (`Codec.typed`). Of many texts that
- * are shorter than a part, only some are searched, and count for the others.
+ * are shorter than a part, only some are searched, and count for the others. A text with an integer key in a window is read as a whole, because
+ * a window does not show where its objects and strings begin.
  */
 export function heldBytes(text: string, typed = 0): number {
   const { length } = text;
   const bytes = CHARACTER * length + typed;
-  if (length < PART && Math.random() * PART >= length) return bytes;
+  const searched = Math.min(1, length / PART);
+  if (searched < 1 && Math.random() >= searched) return bytes;
   const parts = Math.min(MOST_PARTS, Math.ceil(length / PART));
-  const size = length / parts;
-  let objects = 0;
-  for (let i = 0; i < parts; i++) {
-    const from = Math.floor(i * size + Math.random() * Math.max(0, size - WINDOW));
-    const window = text.slice(from, from + WINDOW);
-    objects += objectsIn(window) / window.length;
+  let [objects, keys] = [0, false];
+  for (let part = 0; part < parts; part++) {
+    const window = sample(text, WINDOW, part, parts);
+    objects += objectsIn(window);
+    keys ||= window.search(KEY) >= 0;
   }
-  return bytes + objects * Math.max(PART, size);
+  const all = objects * (length + WINDOW) / (parts * WINDOW) + (keys ? PLACE * placesOf(text) : 0);
+  return bytes + all / searched;
 }
 
 /** Returns about how many bytes the objects and lists in a part of a text take, with their fields. */
@@ -59,8 +62,7 @@ function objectsIn(text: string): number {
     if (code === 0x7b || code === 0x5b) bytes += OBJECT; // { and [
     else if (code === 0x3a) bytes += FIELD; // : also in a string, which is rare
   }
-  if (text.search(KEY) < 0) return bytes;
-  return bytes + PLACE * placesOf(text.slice(text.indexOf("{"))); // the text may begin inside a string
+  return bytes;
 }
 
 /** Returns about how many bytes an empty value of a tag takes in addition to its JSON's value. */
