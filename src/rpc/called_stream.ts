@@ -258,7 +258,7 @@ class CalledStream implements AsyncIterator<unknown, undefined>, CheckedStream {
     this.#silent = 0; // also if there is no room: the reader is slow, and the server is there
     const many = this.#waitingSize > MAX_WAITING_SIZE || this.#received - this.#taken > MAX_WAITING;
     if (values.length > 0 && (many || (this.#held > MAX_HELD && this.#waiting.peek()))) return;
-    this.#held += held;
+    if (values.length > 0) this.#held += held; // until they are taken
     for (let next: Batch | undefined = batch; next && !this.#complete; next = this.#nextEarly()) this.#accept(next);
     this.#wake?.();
   }

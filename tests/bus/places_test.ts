@@ -21,6 +21,51 @@ const sparse = Array.from({ length: 6_400 }, () => ({ "999": 0 }));
 /** Values whose body has about 1 MB. */
 const sets = Array.from({ length: 350_000 }, () => new Set());
 
+/** Reads the first value of a stream, whose further messages are forged. */
+async function reading() {
+  const provider = memory();
+  const sent = Promise.withResolvers<{ inbox: string; id: string }>();
+  const gate = Promise.withResolvers<void>();
+  let post: Sender["post"];
+  const open: typeof provider.open = async (context) => {
+    const sender = await provider.open(context);
+    post = sender.post.bind(sender);
+    return overridden(sender, {
+      post: (inbox, body) => {
+        if (body.includes('"stream":true')) sent.resolve(JSON.parse(body).__obj[4]);
+        return post(inbox, body);
+      },
+    });
+  };
+  const bus = await Bus.open({ ...provider, open }, { namespace: fresh() });
+  await bus.expose("values", async function* (): AsyncGenerator<unknown> {
+    yield "first";
+    await gate.promise;
+  });
+  const read = Promise.withResolvers<void>();
+  bus.addEventListener("error", () => read.resolve());
+  const values = bus.stream<() => AsyncIterable<unknown>>("values")()[Symbol.asyncIterator]();
+  assertEquals((await values.next()).value, "first");
+  const { id, inbox } = await sent.promise;
+  const codec = new Codec([]);
+  return {
+    values,
+    forge: (first: number, value: unknown) => post(inbox, writeValues(id, first, [codec.write(value)])),
+    /** Sends a message without values, of at least this size. */
+    keepAlive: (first: number, size: number) => post(inbox, writeValues(id, first, []) + " ".repeat(size)),
+    /** Resolves when all messages have arrived. Can be called once. */
+    arrived: async () => {
+      await post(inbox, '{"__obj":"malformed","__type":"tsmq:values"}');
+      await read.promise;
+    },
+    [Symbol.asyncDispose]: async () => {
+      await values.return?.();
+      gate.resolve();
+      await bus.close();
+    },
+  };
+}
+
 describe("small messages of objects with few large integer keys", () => {
   it("as arguments: on Bun, their places count for the limit of running calls", async () => {
     await using bus = await Bus.open(memory(), { namespace: fresh() });
@@ -56,45 +101,27 @@ describe("small messages of objects with few large integer keys", () => {
   });
 
   it("as values of a stream whose reader is slow: on Bun, those beyond 16 MiB are dropped, unless none waits", async () => {
-    const provider = memory();
-    const sent = Promise.withResolvers<{ inbox: string; id: string }>();
-    const gate = Promise.withResolvers<void>();
-    let post: Sender["post"];
-    const open: typeof provider.open = async (context) => {
-      const sender = await provider.open(context);
-      post = sender.post.bind(sender);
-      return overridden(sender, {
-        post: (inbox, body) => {
-          if (body.includes('"stream":true')) sent.resolve(JSON.parse(body).__obj[4]);
-          return post(inbox, body);
-        },
-      });
-    };
-    await using bus = await Bus.open({ ...provider, open }, { namespace: fresh() });
-    await bus.expose("values", async function* (): AsyncGenerator<unknown> {
-      yield "first";
-      await gate.promise;
-    });
-    const read = Promise.withResolvers<void>();
-    bus.addEventListener("error", () => read.resolve());
-    const values = bus.stream<() => AsyncIterable<unknown>>("values")()[Symbol.asyncIterator]();
-    assertEquals((await values.next()).value, "first");
-    const { id, inbox } = await sent.promise;
-    const codec = new Codec([]);
-    const forge = (first: number, value: unknown) => post(inbox, writeValues(id, first, [codec.write(value)]));
+    await using stream = await reading();
+    const { values, forge, arrived } = stream;
     await forge(1, sparse);
     await forge(2, sparse);
     await forge(4, sparse); // also one that arrives early
-    await post!(inbox, '{"__obj":"malformed","__type":"tsmq:values"}');
-    await read.promise;
+    await arrived();
     assertEquals(((await values.next()).value as []).length, sparse.length);
     await forge(2, "second");
     await forge(3, "third");
     await forge(4, "fourth");
     const rest = [(await values.next()).value, (await values.next()).value, (await values.next()).value];
     assertEquals(rest, bun ? ["second", "third", "fourth"] : [sparse, "third", sparse]);
-    await values.return?.();
-    gate.resolve();
+  });
+
+  it("as values of a stream: messages without values do not count, however long the stream is quiet", async () => {
+    await using stream = await reading();
+    const { values, keepAlive, forge, arrived } = stream;
+    for (let i = 0; i < 20; i++) await keepAlive(1, 2 ** 20); // each counts 2 MiB
+    for (let i = 1; i <= 3; i++) await forge(i, i);
+    await arrived();
+    for (let i = 1; i <= 3; i++) assertEquals((await values.next()).value, i);
   });
 });
 
