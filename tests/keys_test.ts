@@ -166,6 +166,19 @@ describe("SignedEnvelopes", () => {
     }
   });
 
+  it("refuse a signature with a line feed, which would divide what is signed at another place", () => {
+    const envelopes = new SignedEnvelopes("n", keys, false);
+    const { headers, body } = unwrap(envelopes.seal("event", "t", '[\n["n","event","u"]\n\n7]'))!;
+    const [version, id, time, nonce, hmac] = headers["tsmq-signature"]!.split(" ");
+    const line = `${nonce}\n["n","event","t"]\n\n[`;
+    const moved = wrap("7]", { "tsmq-signature": `${version} ${id} ${time} ${line} ${hmac}` });
+    for (const written of ["\n", "\\u000a"]) {
+      const { refused } = envelopes.open("event", "u", moved.replaceAll("\\n", written));
+      assert(refused, `it is accepted as an event of another topic, with the end of ${body}`);
+      assert(refused.message.endsWith("its signature is not valid"), refused.message);
+    }
+  });
+
   it("accept a topic from the outside only if the message is signed as an event of it", () => {
     for (const encrypt of [false, true]) {
       const envelopes = new SignedEnvelopes("shop", [{ id: "a", secret: SECRET }], encrypt);

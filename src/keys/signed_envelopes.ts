@@ -36,6 +36,8 @@ import { type Key, Keyring, type SecretKey } from "./keyring.ts";
 
 /** The header with the signature: version, id of the key, time, nonce, HMAC. */
 const SIGNATURE = "tsmq-signature";
+/** Its five fields. A line feed in one would divide the signed text at another place. */
+const FIELDS = /^[\x21-\x7e]+(?: [\x21-\x7e]+){4}$/;
 /**
  * The headers that a signature does not cover: anybody may change them. The topic is a part of the destination. It is no set: see
  * {@linkcode Keyring.get}.
@@ -146,9 +148,8 @@ export class SignedEnvelopes implements Envelopes {
     const { signature, encryption } = outer;
     if (encryption === undefined && this.#encrypt) return refuse("it is not encrypted");
     if (!outer.valid) return refuse("its headers are not valid");
-    const parts = signature.split(" ", 6);
-    const [version, id, time, nonce, hmac] = parts;
-    if (parts.length !== 5 || version !== (encryption === undefined ? VERSION_SIGNED : VERSION_ENCRYPTED)) {
+    const [version, id, time, nonce, hmac] = signature.split(" ", 5);
+    if (!FIELDS.test(signature) || version !== (encryption === undefined ? VERSION_SIGNED : VERSION_ENCRYPTED)) {
       return refuse("its signature is not valid");
     }
     const key = this.#keys.get(id!);
