@@ -99,7 +99,7 @@ let known: ReadonlySet<unknown> | undefined;
 function builtins(): ReadonlySet<unknown> {
   if (known) return known;
   const { builtinModules } = builtin<{ builtinModules: readonly string[] }>("module")!;
-  const modules = builtinModules
+  const modules = [...builtinModules, "node-fetch"] // which Bun has, and does not list
     // internal modules, which warn when they are loaded, and the globals, whose members open streams or clients
     .filter((name) => !name.startsWith("_") && name !== "process" && name !== "bun")
     .map((name) => builtin<{ promises?: object }>(name))
