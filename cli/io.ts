@@ -9,7 +9,6 @@ import { Codec } from "../src/codec/codec.ts";
 import { ValidationError } from "../src/errors.ts";
 import { printable } from "../src/internal/printable.ts";
 import { textOf } from "../src/internal/thrown.ts";
-import type { DeadLetter } from "../src/queue/letter.ts";
 import { clearBar } from "./progress.ts";
 import { shorten } from "./table.ts";
 import { withoutUser } from "./urls.ts";
@@ -19,14 +18,6 @@ const codec = new Codec();
 /** Returns the JSON of a value. */
 export function toJson(value: unknown): string {
   return codec.line(value);
-}
-
-/**
- * Returns what a dead letter contains: equal letters have equal keys. Its item may be as deep as a value can be, so both together may be too
- * deep to be written as one.
- */
-export function keyOf({ item, queue, attempts, cause, unreadable, time }: DeadLetter): string {
-  return `${toJson([queue, attempts, cause.name, cause.message, unreadable === true, time])}\n${toJson(item)}`;
 }
 
 /** Returns the JSON of an object whose fields are JSON already. */

@@ -158,7 +158,7 @@ export type Frame =
 export interface Item {
   /** The key that identifies this dead letter in a request. */
   readonly key?: string;
-  /** The item as JSON, or its body if it cannot be read. */
+  /** The beginning of the item as JSON, or of its body if it cannot be read or is long. */
   readonly text: string;
   /** The number of characters that were left out at the end of the text. */
   readonly cut?: number;

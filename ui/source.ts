@@ -3,25 +3,24 @@
  *
  * @module
  */
-import { createHash } from "node:crypto";
 import process from "node:process";
-import type { Bus } from "../mod.ts";
-import type { DeadLetter } from "../mod.ts";
-import { Codec } from "../src/codec/codec.ts";
+import { type Bus, engineOf } from "../src/bus.ts";
 import { UnsupportedError } from "../src/errors.ts";
+import { LimitedTextMap } from "../src/internal/caches.ts";
 import { TextMap, textSet } from "../src/internal/text_map.ts";
 import { isA } from "../src/internal/thrown.ts";
-import { peekAll } from "../src/queue/peek.ts";
-import { keyOf } from "../cli/io.ts";
+import { Slices } from "../src/internal/time.ts";
+import { bodyOf } from "../src/queue/dead_letters.ts";
+import type { DeadLetter } from "../src/queue/letter.ts";
+import { peekAll, peekBodies, type PeekedBody } from "../src/queue/peek.ts";
 import { TrafficMeter } from "../cli/traffic.ts";
 import { COUNTED_TOPICS, type Overview, readOverview } from "../cli/overview.ts";
 import type { Admin, BusInfo, TopicInfo } from "../src/provider/admin.ts";
+import { type Death, deathOf, hashOf, shownItem, shownLetter } from "./items.ts";
 import type { Action, Item, Page, QueueRow, TableName, Tables, TopicRow } from "./protocol.ts";
 
-/** The largest number of characters of an item that the page receives. */
-const SHOWN = 65_536;
-
-const codec = new Codec();
+/** The number of dead letters whose cause is known without reading them again. */
+const KNOWN = 16;
 
 /** The contents of a namespace at one moment. */
 export interface Snapshot {
@@ -30,7 +29,7 @@ export interface Snapshot {
   readonly unknown: readonly TableName[];
   /** The number of all received events. */
   readonly events: number;
-  /** Milliseconds that the transport took to list them. */
+  /** Milliseconds that it took to list them, without the wait for the answers of buses. */
   readonly took: number;
 }
 
@@ -49,6 +48,8 @@ export class Source {
   #events = 0;
   #sampledAt = performance.now();
   #traffic: TrafficMeter;
+  /** The hash of a dead letter's body → its cause. A peer may put others in front of it, so it stays the last one of its queue. */
+  #deaths = new LimitedTextMap<Death>(KNOWN);
 
   /** Creates a source of which a snapshot is taken once in `interval` milliseconds. */
   constructor(bus: Bus, admin: Admin | undefined, interval = 1_000) {
@@ -84,6 +85,7 @@ export class Source {
       return { queues, complete: listed !== undefined };
     });
     const { queues, topics, groups, functions, buses } = await reading;
+    const answered = performance.now();
     const known = { queues, topics, groups, functions, buses };
     const names = Object.keys(known) as TableName[];
     const tables: Tables = {
@@ -95,7 +97,8 @@ export class Source {
       functions: (functions ?? []).map(({ name, servers }) => ({ id: name, name, servers: servers.map(label) })),
       buses: (buses ?? []).map((bus) => ({ ...bus, process: (bus.process ?? bus.id) + self(bus) })),
     };
-    return { tables, unknown: names.filter((name) => known[name] === undefined), events: this.#events, took };
+    const unknown = names.filter((name) => known[name] === undefined);
+    return { tables, unknown, events: this.#events, took: took + performance.now() - answered };
   }
 
   /** Joins the topics that have subscribers with those whose events were seen. */
@@ -132,44 +135,32 @@ export class Source {
 
   /** Reads waiting items. */
   items(queue: string, offset: number, limit: number): Promise<Page> {
-    const it = this.#bus.queue(queue);
-    const from = { peek: it.peek.bind(it), size: () => it.qsize() };
-    return page(() =>
-      collect(peekAll(from, limit, offset), ({ item, error, attempt, headers, ...rest }) => ({
-        ...(error === undefined ? text(codec.line(item)) : text((rest as { body: string }).body)),
-        attempts: attempt,
-        headers,
-        ...error && { cause: { name: error.name, message: error.message } },
-      }))
-    );
+    const { codec } = engineOf(this.#bus);
+    return page(this.#peek(this.#bus.queue(queue).name, offset, limit, true), (each) => shownItem(each, codec));
   }
 
   /** Reads dead letters. */
   letters(queue: string, offset: number, limit: number): Promise<Page> {
-    return page(() =>
-      collect(peekAll(this.#bus.queue(queue).dead, limit, offset), (letter) => {
-        const { error, headers } = letter;
-        if (error !== undefined) {
-          return { ...text(letter.body), attempts: 0, headers, cause: { name: error.name, message: error.message } };
-        }
-        const { item, attempts, cause, unreadable, queue: owner, time } = letter.item;
-        return {
-          key: hashOf(letter.item),
-          ...text(unreadable ? item : codec.line(item)),
-          attempts,
-          headers,
-          cause: { name: text(cause.name).text, message: text(cause.message).text },
-          queue: text(owner).text,
-          time,
-        };
-      })
-    );
+    const { codec } = engineOf(this.#bus);
+    return page(this.#peek(this.#bus.queue(queue).dead.name, offset, limit), (each) => shownLetter(each, codec));
+  }
+
+  /** Yields waiting items of a queue. `stored` is true if the queue may be that of a group. */
+  #peek(queue: string, offset: number, limit: number, stored = false): AsyncIterable<PeekedBody> {
+    const core = engineOf(this.#bus);
+    const peek = (options: { limit: number; offset: number }) =>
+      Array.fromAsync(peekBodies(core, queue, options.limit, options.offset, stored));
+    return peekAll({ peek, size: () => core.sender.size(queue) }, limit, offset);
   }
 
   /** Returns the cause and the time of the last of `count` dead letters, if the transport shows it. */
-  async lastLetter(queue: string, count: number): Promise<{ readonly cause?: string; readonly time?: number }> {
-    const { items: [last] } = await this.letters(queue, count - 1, 1);
-    return { cause: last?.cause && `${last.cause.name}: ${last.cause.message}`, time: last?.time };
+  async lastLetter(queue: string, count: number): Promise<Death> {
+    const [last] = await Array.fromAsync(this.#peek(this.#bus.queue(queue).dead.name, count - 1, 1));
+    if (!last) return {};
+    const key = hashOf(last.body);
+    const death = this.#deaths.get(key) ?? deathOf(last, engineOf(this.#bus).codec);
+    this.#deaths.set(key, death);
+    return death;
   }
 
   /** Returns the number of items that an action will change, if it is known. */
@@ -185,7 +176,9 @@ export class Source {
     if (action === "purge") return await it.purge();
     let found = false;
     // equal letters have equal keys, and the action is for one of them
-    const only = key === undefined ? undefined : (letter: DeadLetter) => !found && (found = hashOf(letter) === key);
+    const only = key === undefined
+      ? undefined
+      : (letter: DeadLetter) => !found && (found = hashOf(bodyOf(letter)) === key);
     return action === "retry"
       ? await it.dead.retry({ only, limit: only ? 1 : Infinity })
       : await it.dead.purge({ only });
@@ -207,25 +200,16 @@ function self({ pid }: Pick<BusInfo, "pid">): string {
   return pid === process.pid ? " (this process)" : "";
 }
 
-function text(all: string): Pick<Item, "text" | "cut"> {
-  return all.length <= SHOWN ? { text: all } : { text: all.slice(0, SHOWN), cut: all.length - SHOWN };
-}
-
-/** Returns the key of a dead letter for the page, which may not get the whole letter. */
-function hashOf(letter: DeadLetter): string {
-  return createHash("sha256").update(keyOf(letter)).digest("base64url");
-}
-
-/** Converts items one by one, because each may be large. */
-async function collect<P>(found: AsyncIterable<P>, convert: (each: P) => Item): Promise<Item[]> {
+/** Converts items one by one and in slices, because each may be large. */
+async function page(found: AsyncIterable<PeekedBody>, convert: (each: PeekedBody) => Promise<Item>): Promise<Page> {
   const items: Item[] = [];
-  for await (const each of found) items.push(convert(each));
-  return items;
-}
-
-async function page(read: () => Promise<Item[]>): Promise<Page> {
+  const slices = new Slices();
   try {
-    return { items: await read() };
+    for await (const each of found) {
+      items.push(await convert(each));
+      await slices.next();
+    }
+    return { items };
   } catch (error) {
     if (isA(error, UnsupportedError)) return { items: [], unsupported: error.message };
     throw error;

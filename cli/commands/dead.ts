@@ -3,12 +3,13 @@ import process from "node:process";
 import { UnsupportedError, ValidationError } from "../../src/errors.ts";
 import { indented } from "../../src/internal/printable.ts";
 import type { MessageHeaders } from "../../mod.ts";
+import { bodyOf } from "../../src/queue/dead_letters.ts";
 import type { DeadLetter } from "../../src/queue/letter.ts";
 import type { Provider } from "../../src/provider/provider.ts";
 import { peekAll } from "../../src/queue/peek.ts";
 import type { Queue } from "../../src/queue/queue.ts";
 import { confirm, YES_FLAG } from "../confirm.ts";
-import { keyOf, line, print, toJson } from "../io.ts";
+import { line, print, toJson } from "../io.ts";
 import { meant } from "../meant.ts";
 import { listQueues } from "../overview.ts";
 import { withProgress } from "../progress.ts";
@@ -85,7 +86,7 @@ async function select(queue: Queue, given: readonly string[]): Promise<Selection
   const first = Math.min(...numbers);
   const found = new Map<number, string>();
   for await (const { n, letter } of letters(queue, Math.max(...numbers) - first + 1, first - 1)) {
-    if (letter && numbers.has(n)) found.set(n, keyOf(letter));
+    if (letter && numbers.has(n)) found.set(n, bodyOf(letter));
   }
   const wanted = Array.from(numbers, (number) => {
     const letter = found.get(number);
@@ -95,7 +96,7 @@ async function select(queue: Queue, given: readonly string[]): Promise<Selection
   });
   const size = wanted.length;
   const only = (letter: DeadLetter) => {
-    const at = wanted.indexOf(keyOf(letter));
+    const at = wanted.indexOf(bodyOf(letter));
     if (at >= 0) wanted.splice(at, 1);
     return at >= 0;
   };

@@ -147,10 +147,7 @@ export class Codec {
    * @throws {ValidationError} without the `body` when the body is too large
    */
   decode(body: string, raw?: (tag: string) => boolean): Decoded | Promise<Decoded> {
-    if (exceeds(body, this.maxBody)) {
-      const message = `Cannot read a body of ${body.length} characters: it exceeds ${this.maxBody} bytes (maxReceive)`;
-      throw new ValidationError(message, [{ message }]);
-    }
+    this.#checkSize(body);
     this.typed = 0;
     try {
       const parsed = parse(body);
@@ -171,6 +168,22 @@ export class Codec {
     } catch (error) {
       throw unreadable(error, body);
     }
+  }
+
+  /** Decodes a body without the types in it, which takes far less time and memory. Throws as {@linkcode Codec.decode} does. */
+  plain(body: string): unknown {
+    this.#checkSize(body);
+    try {
+      return parse(body);
+    } catch (error) {
+      throw unreadable(error, body);
+    }
+  }
+
+  #checkSize(body: string): void {
+    if (!exceeds(body, this.maxBody)) return;
+    const message = `Cannot read a body of ${body.length} characters: it exceeds ${this.maxBody} bytes (maxReceive)`;
+    throw new ValidationError(message, [{ message }]);
   }
 
   /** Returns the tag and the value of a body without the types in it, or undefined if the body is not JSON. */

@@ -13,7 +13,7 @@ import { TextMap } from "../internal/text_map.ts";
 import { isA } from "../internal/thrown.ts";
 import { Slices } from "../internal/time.ts";
 import { open, type Opened } from "./deliveries.ts";
-import { type DeadLetter, isLetter, itemOf, timeOf } from "./letter.ts";
+import { type DeadLetter, itemOf, letterIn } from "./letter.ts";
 import { PEEK, peek, type Peeked, type PeekOptions, type Unreadable } from "./peek.ts";
 
 /** Milliseconds of the leases of letters that are put back or removed. They are extended meanwhile. */
@@ -48,6 +48,14 @@ const RETRY = optionNames<RetryOptions>({ only: true, limit: true });
 
 /** Acts on a letter before it is removed. `item` is the item as it was put. */
 type Act = (letter: Opened, item: string) => Promise<void>;
+
+/** The bodies of letters that were read. They identify letters: to write a value again may take seconds. */
+const bodies = new WeakMap<DeadLetter, string>();
+
+/** Returns the body of a letter that {@linkcode DeadLetters} has read. */
+export function bodyOf(letter: DeadLetter): string {
+  return bodies.get(letter)!;
+}
 
 /** The dead letters of a queue. Several queues can share one dead-letter queue. */
 export class DeadLetters<T = unknown> {
@@ -101,15 +109,10 @@ export class DeadLetters<T = unknown> {
   async #read({ body, refused }: Received): Promise<DeadLetter<T>> {
     if (refused) throw refused;
     const { value } = await this.#core.codec.decode(body);
-    if (!isLetter(value)) {
-      throw new ValidationError("Cannot read a dead letter: the item is not a dead letter of tsmq", [], { body });
-    }
-    checkDepth(value.item);
-    // not its other fields: every client can put anything there, at any depth
-    const { queue, attempts, cause: { name, message }, item, unreadable } = value;
-    const time = timeOf(value);
-    const read = { queue, attempts, cause: { name, message }, item };
-    return { ...read, ...unreadable && { unreadable }, ...time !== undefined && { time } } as DeadLetter<T>;
+    const letter = letterIn(value, body) as DeadLetter<T>;
+    checkDepth(letter.item);
+    bodies.set(letter, body);
+    return letter;
   }
 
   /** Resolves with the number of dead letters, including those of other queues that share this dead-letter queue. */

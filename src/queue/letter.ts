@@ -4,7 +4,7 @@
  * @module
  */
 import { readMarks, writeMarks } from "../codec/marks.ts";
-import { BusError } from "../errors.ts";
+import { BusError, ValidationError } from "../errors.ts";
 import { isA } from "../internal/thrown.ts";
 
 /** The fields of a dead letter other than its item. */
@@ -42,7 +42,7 @@ export interface UnreadableLetter extends LetterFields {
 export type DeadLetter<T = unknown> = ReadableLetter<T> | UnreadableLetter;
 
 /** Returns whether an item of a dead-letter queue is a letter. Every client can put anything there. */
-export function isLetter(value: unknown): value is DeadLetter {
+function isLetter(value: unknown): value is DeadLetter {
   if (typeof value !== "object" || value === null) return false;
   const { queue, attempts, cause, item, unreadable } = value as Partial<Record<keyof DeadLetter, unknown>>;
   if (typeof queue !== "string" || typeof attempts !== "number" || typeof cause !== "object") return false;
@@ -51,8 +51,24 @@ export function isLetter(value: unknown): value is DeadLetter {
   return unreadable === undefined || (unreadable === true && typeof item === "string");
 }
 
+/**
+ * Returns the letter that the value of a body is.
+ *
+ * @throws {ValidationError} when it is none
+ */
+export function letterIn(value: unknown, body: string): DeadLetter {
+  if (!isLetter(value)) {
+    throw new ValidationError("Cannot read a dead letter: the item is not a dead letter of tsmq", [], { body });
+  }
+  // not its other fields: every client can put anything there, at any depth
+  const { queue, attempts, cause: { name, message }, item, unreadable } = value;
+  const time = timeOf(value);
+  const read = { queue, attempts, cause: { name, message }, item };
+  return { ...read, ...unreadable && { unreadable }, ...time !== undefined && { time } } as DeadLetter;
+}
+
 /** Returns the time of a letter, which any client may have written. Returns undefined for a time that no `Date` can have. */
-export function timeOf({ time }: DeadLetter): number | undefined {
+function timeOf({ time }: DeadLetter): number | undefined {
   return typeof time === "number" && !Number.isNaN(new Date(time).getTime()) ? time : undefined;
 }
 

@@ -57,6 +57,12 @@ export interface Unreadable {
   readonly item?: undefined;
 }
 
+/** A waiting item whose body was not decoded. */
+export interface PeekedBody extends Received {
+  /** The attempt that the next delivery will have. */
+  readonly attempt: number;
+}
+
 /** Yields up to `limit` waiting items after the first `offset` ones. A peek returns fewer if they are large, so it peeks again. */
 export async function* peekAll<P>(
   from: { peek(options: PeekOptions): Promise<P[]>; size(): Promise<number> },
@@ -86,19 +92,10 @@ export async function peek<T>(
 ): Promise<(Peeked<T> | Unreadable)[]> {
   check.upTo("limit", limit, MAX_LIMIT);
   if (offset !== 0) check.count("offset", check.number("offset", offset));
-  const { peeker } = core.sender;
-  if (!peeker) {
-    throw new UnsupportedError(`Cannot peek into queue "${queue}": the transport shows an item only to its consumer`);
-  }
-  const items = await peeker.peek(queue, Math.min(offset, Number.MAX_SAFE_INTEGER), limit);
   const found: (Peeked<T> | Unreadable)[] = [];
-  const slices = new Slices();
   let held = 0;
-  for (const { body: text, attempt, topic } of items) {
-    if (held > MAX_HELD) break;
-    await slices.next();
-    const received: Received = core.envelopes.openItem(queue, text, topic, stored) ?? { body: text };
-    const { body, headers } = received;
+  for await (const received of peekBodies(core, queue, limit, offset, stored)) {
+    const { body, headers, attempt } = received;
     try {
       const reading = read(received);
       held += heldBytes(body, core.codec.typed);
@@ -107,6 +104,27 @@ export async function peek<T>(
       if (!isA(error, ValidationError)) throw error;
       found.push({ error, body, attempt, headers: userHeaders(headers) });
     }
+    if (held > MAX_HELD) break;
   }
   return found;
+}
+
+/** Yields waiting items of a queue in slices, as {@linkcode peek} returns them, but without decoding their bodies. */
+export async function* peekBodies(
+  core: Core,
+  queue: string,
+  limit: number,
+  offset: number,
+  stored = false,
+): AsyncGenerator<PeekedBody> {
+  const { peeker } = core.sender;
+  if (!peeker) {
+    throw new UnsupportedError(`Cannot peek into queue "${queue}": the transport shows an item only to its consumer`);
+  }
+  const items = await peeker.peek(queue, Math.min(offset, Number.MAX_SAFE_INTEGER), limit);
+  const slices = new Slices();
+  for (const { body, attempt, topic } of items) {
+    await slices.next();
+    yield { attempt, ...(core.envelopes.openItem(queue, body, topic, stored) ?? { body }) };
+  }
 }

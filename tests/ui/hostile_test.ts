@@ -4,13 +4,16 @@ import { Buffer } from "node:buffer";
 import { assert, assertEquals } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Bus } from "../../mod.ts";
+import { Codec } from "../../src/codec/codec.ts";
 import { writeMarks } from "../../src/codec/marks.ts";
 import type { Sender, SenderContext } from "../../src/provider/provider.ts";
 import { memory } from "../../src/providers/memory/provider.ts";
+import { writeLetter } from "../../src/queue/letter.ts";
 import { type Dashboard, openDashboard } from "../../ui/mod.ts";
 import { Monitor } from "../../ui/monitor.ts";
 import type { Frame, Page } from "../../ui/protocol.ts";
 import { type Snapshot, Source } from "../../ui/source.ts";
+import { spy } from "../support/spy.ts";
 import { until } from "../support/until.ts";
 
 const CAUSE = { name: "Error", message: "why" };
@@ -86,6 +89,84 @@ describe("the dashboard of a hostile peer's namespace", () => {
     }
     const shown = await page("letters?queue=b");
     assertEquals(shown.map(({ cause }) => cause?.message), nested.map(() => items[0]!.cause?.message));
+  });
+
+  it("neither decodes nor writes a long item or letter, and the key of a letter is that of its body", async () => {
+    const list = `[${Array(50_000).fill('""')}]`;
+    const letter = writeLetter("long", list + writeMarks('["B"]'), true, 1, CAUSE, 5);
+    await putRaw("long", list + writeMarks('["B"]'));
+    await putRaw("long.dead", letter);
+    await putRaw("long.dead", writeLetter("long", "x".repeat(100_000), false, 1, CAUSE, 5));
+    await putRaw("long.dead", `{"item":${list},"cause":{"name":"a","message":"b"},"queue":"other","attempts":1}`);
+    await putRaw("long.dead", letter);
+    const source = new Source(bus, undefined);
+    const calls: unknown[] = [];
+    const restore = [spy(Codec.prototype, "line", calls), spy(Codec.prototype, "decode", calls)];
+    const items = (await source.items("long", 0, 25)).items;
+    const letters = (await source.letters("long", 0, 25)).items;
+    const death = { cause: "Error: why", time: 5 };
+    assertEquals(await source.lastLetter("long", 1), death);
+    const parsed: unknown[] = [];
+    restore.push(spy(JSON, "parse", parsed));
+    assertEquals(await source.lastLetter("long", 4), death);
+    for (const end of restore) end();
+    assertEquals([calls.length, parsed.length], [0, 0]);
+    assertEquals([items[0]!.text, items[0]!.cut! > 50_000], [list.slice(0, 65_536), true]);
+    assertEquals(letters.map(({ text, cut }) => [text.length, text.slice(0, 3), cut! > 30_000]), [
+      [65_536, '[""', true],
+      [65_536, "xxx", true],
+      [65_536, '{"i', true],
+      [65_536, '[""', true],
+    ]);
+    assertEquals(letters.map(({ queue, cause, time }) => [queue, cause!.message, time]), [
+      ["long", "why", 5],
+      ["long", "why", 5],
+      ["other", "b", undefined],
+      ["long", "why", 5],
+    ]);
+    const [first, text, , last] = letters.map(({ key }) => key);
+    assertEquals(first, last);
+    assertEquals(await source.act({ action: "retry", queue: "long", key: first }), 1);
+    assertEquals(await source.act({ action: "purge-dead", queue: "long", key: text }), 1);
+    assertEquals((await source.letters("long", 0, 25)).items.map(({ key }) => key === last), [false, true]);
+  });
+
+  it("retries a letter of an older bus by its key", async () => {
+    await putRaw(
+      "old.dead",
+      '{"queue":"old","item":{"__obj":["a"],"__type":"set"},"attempts":1,"cause":{"name":"E","message":"m"}}',
+    );
+    const source = new Source(bus, undefined);
+    const [letter] = (await source.letters("old", 0, 25)).items;
+    assertEquals([letter!.text, letter!.time], ['{"__obj":["a"],"__type":"tsmq:Set"}', undefined]);
+    assertEquals(await source.act({ action: "retry", queue: "old", key: letter!.key }), 1);
+    assertEquals(await bus.queue("old").get({ block: false }), new Set(["a"]));
+  });
+
+  it("does other work between two letters that are slow to write", async () => {
+    for (let i = 0; i < 10; i++) {
+      await bus.queue("slow.dead").put({ queue: "slow", item: i, attempts: 1, cause: CAUSE });
+    }
+    const { now } = performance;
+    const { line } = Codec.prototype;
+    let late = 0;
+    let between = 0;
+    const written: number[] = [];
+    const timer = setInterval(() => between++);
+    performance.now = () => now.call(performance) + late;
+    Codec.prototype.line = function (value) {
+      late += 50;
+      written.push(between);
+      return line.call(this, value);
+    };
+    try {
+      await new Source(bus, undefined).letters("slow", 0, 25);
+    } finally {
+      performance.now = now;
+      Codec.prototype.line = line;
+      clearInterval(timer);
+    }
+    assertEquals(new Set(written).size, 10);
   });
 
   it("keeps the beginning of a long report or cause only", async () => {

@@ -42,4 +42,42 @@ describe("the monitor of the dashboard", () => {
     }
     await admin.close();
   });
+
+  it("counts reading dead letters in the twentieth of the time that samples take", async () => {
+    const { now } = performance;
+    let late = 0;
+    /** Each sample has a further dead letter, and reading it takes 1,234 ms. */
+    class Slow extends Source {
+      reads = 0;
+      override async snapshot(): Promise<Snapshot> {
+        const found = await super.snapshot();
+        const queues = [{ id: "jobs", name: "jobs", dead: ++this.reads }];
+        return { ...found, tables: { ...found.tables, queues }, took: 1 };
+      }
+      override lastLetter(): Promise<{ cause: string }> {
+        late += 1_234;
+        return Promise.resolve({ cause: "why" });
+      }
+    }
+    await using bus = await Bus.open(memory());
+    const pauses: unknown[] = [];
+    const { setTimeout: timer } = globalThis;
+    performance.now = () => now.call(performance) + late;
+    globalThis.setTimeout = ((act: () => void, ms: number) => {
+      pauses.push(ms);
+      return timer(act, ms);
+    }) as typeof setTimeout;
+    try {
+      const source = new Slow(bus, undefined);
+      await using monitor = new Monitor(source, { transport: "", namespace: "global", interval: 50 });
+      monitor.watch(() => {});
+      // no timer of a bus has such a time
+      const rests = () => pauses.some((ms) => Number(ms) >= 19 * 1_235 && Number(ms) < 29_000);
+      await until("it rests or takes a further sample", () => rests() || source.reads > 2);
+      assertEquals(source.reads, 2);
+    } finally {
+      performance.now = now;
+      globalThis.setTimeout = timer;
+    }
+  });
 });

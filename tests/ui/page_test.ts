@@ -197,6 +197,40 @@ describe("the dashboard's page", () => {
     assertEquals(faults, []);
   });
 
+  it("asks for items again by itself, but at most for a twentieth of the time", async () => {
+    const slow = await browser.newPage();
+    // two samples arrive during the first answer, and each answer takes 1,000 s
+    await slow.addInitScript(`
+      Object.assign(globalThis, { asked: 0, samples: 0, late: 0 });
+      const { fetch, EventSource } = globalThis;
+      const now = performance.now.bind(performance);
+      performance.now = () => now() + late;
+      globalThis.EventSource = class extends EventSource {
+        constructor(url) {
+          super(url);
+          this.addEventListener("message", ({ data }) => samples += JSON.parse(data).type === "sample");
+        }
+      };
+      globalThis.fetch = async (url) => {
+        const answer = await fetch(url);
+        const before = samples;
+        while (asked === 0 && samples < before + 2) await new Promise((resolve) => setTimeout(resolve, 10));
+        asked++;
+        late += 1_000_000;
+        return answer;
+      };
+    `);
+    const number = async (what: string) => await slow.evaluate(what) as number;
+    await slow.goto(`${dashboard.url}#/queues/orders`);
+    await until("it has the items", async () => await number("asked") > 0);
+    const before = await number("samples");
+    await until("five samples follow", async () => await number("samples") > before + 5);
+    assertEquals(await number("asked"), 1);
+    await slow.evaluate("late += 40_000_000");
+    await until("it asks again", async () => await number("asked") > 1);
+    await slow.close();
+  });
+
   it("shows a table with a name that is not Unicode, and so not part of an address, and how many rows it lacks", async () => {
     const page = await open();
     const row = { waiting: 1, leased: 0, delayed: 0, dead: 1 };

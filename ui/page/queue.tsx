@@ -15,6 +15,8 @@ import { count, date, duration, pretty, rate, shown } from "./text.ts";
 const PAGE = 25;
 /** The number of samples between two requests for the items. */
 const EVERY = 2;
+/** Automatic requests take at most one twentieth of the time: the server's thread reads large items meanwhile. */
+const SHARE = 20;
 
 /** Shows a queue. */
 export function Queue({ name, dead }: { readonly name: string; readonly dead: boolean }): JSX.Element {
@@ -97,9 +99,11 @@ function Items({ name, dead }: { readonly name: string; readonly dead: boolean }
   const fault = useSignal<string | undefined>(undefined);
   const at = useSignal(-Infinity);
   const looking = useSignal(false);
+  const rested = useSignal(-Infinity);
 
   const look = async () => {
     looking.value = true;
+    const start = performance.now();
     try {
       const { items, unsupported } = await fetchItems(name, dead, offset.value, PAGE);
       found.value = items;
@@ -108,12 +112,15 @@ function Items({ name, dead }: { readonly name: string; readonly dead: boolean }
       fault.value = String((error as Error).message);
     } finally {
       looking.value = false;
+      const end = performance.now();
+      rested.value = end + (SHARE - 1) * (end - start);
     }
   };
   useSignalEffect(() => {
     void jobs.value;
-    if (looking.peek() || version.value < at.peek() + EVERY) return;
-    at.value = version.peek();
+    const now = version.value;
+    if (looking.peek() || now < at.peek() + EVERY || performance.now() < rested.peek()) return;
+    at.value = now;
     void look();
   });
   const turn = (to: number) => {
