@@ -43,7 +43,9 @@ export function shownUrl(url: string): string {
 
 /** Returns a text without what may be the user and the password of a URL in it. */
 export function withoutUser(text: string): string {
-  return text.replace(/\/\/.*@/s, "//");
+  // a regular expression would search for the end once for each slash
+  const [from, to] = [text.indexOf("//"), text.lastIndexOf("@")];
+  return from < 0 || to < from + 2 ? text : text.slice(0, from + 2) + text.slice(to + 1);
 }
 
 /** Returns whether a text begins like the URL of a transport. */

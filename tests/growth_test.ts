@@ -1,8 +1,10 @@
 /** Every reader of text from the wire takes time that is linear in its size, whatever a hostile peer sends. */
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Buffer } from "node:buffer";
 import process from "node:process";
+import { fromJson } from "../cli/io.ts";
+import { withoutUser } from "../cli/urls.ts";
 import { BusError, ValidationError } from "../mod.ts";
 import { Codec } from "../src/codec/codec.ts";
 import { UNSIGNED, unwrap } from "../src/codec/envelope.ts";
@@ -295,6 +297,16 @@ describe("The readers of the wire take linear time", () => {
     const headers = (size: number) => JSON.parse(`{${fill(size, (i) => `"h${i}":"v"`, ",")}}`);
     const call = { id: "x", inbox: "y", deadline: 1 };
     await linear("a request", SMALL, (size) => ["f", "", [], {}, { ...call, headers: headers(size) }], readRequest);
+  });
+
+  it("lines of standard input that are not JSON, and what the command line says about them", async () => {
+    for (const part of ["/", "//", "@", "/@", "@/", "a", " ", '"', "\\"]) {
+      const make = (size: number) => `!${part.repeat(size / part.length)}`;
+      await linear(`a password in ${part}`, 250, make, withoutUser);
+      await linear(`a line of ${part}`, 250, make, async (line) => {
+        await assertRejects(() => fromJson(line), ValidationError);
+      });
+    }
   });
 
   it("globs: in the pattern and in the topic", async () => {

@@ -6,8 +6,10 @@ import { chmodSync, chownSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { providerFor } from "../../cli/url.ts";
+import { withoutUser } from "../../cli/urls.ts";
 import { ValidationError } from "../../mod.ts";
 import { makeDir, removeDir } from "../support/child.ts";
+import { Random, SEED } from "../support/random.ts";
 import { warnings } from "../support/warnings.ts";
 
 /** The defined options of the provider for a URL. */
@@ -19,6 +21,16 @@ async function options(url: string): Promise<Record<string, unknown>> {
 async function secrets(url: string): Promise<Record<string, unknown>> {
   return await (await providerFor(url)).askHandler!.answer("settings", undefined) as Record<string, unknown>;
 }
+
+describe("withoutUser()", () => {
+  it("leaves out what is between the first // and the last @", () => {
+    const random = new Random(SEED);
+    for (let i = 0; i < 20_000; i++) {
+      const text = Array.from({ length: random.int(0, 12) }, () => "//@a:\n$"[random.int(0, 6)]).join("");
+      assertEquals(withoutUser(text), text.replace(/\/\/.*@/s, "//"), `seed ${SEED}: ${JSON.stringify(text)}`);
+    }
+  });
+});
 
 describe("providerFor()", () => {
   const dir = makeDir("urls");
