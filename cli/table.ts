@@ -5,6 +5,7 @@
  */
 import process from "node:process";
 import { printable } from "../src/internal/printable.ts";
+import { ownText } from "../src/internal/utf8.ts";
 
 /** A cell. An absent value is shown as `-`. */
 export type Cell = string | number | undefined;
@@ -109,9 +110,10 @@ function fit(text: string, width: number): Fitted {
   return { text, width: total };
 }
 
-/** Returns the part of a text that decides what {@linkcode shorten} returns. */
-function beginning(text: string, width: number): string {
-  return text.slice(0, MAX_STACKED * width + 1);
+/** Returns the part of a text that decides what {@linkcode shorten} returns, or what a table shows. It does not keep the whole text in memory. */
+export function beginning(text: string, width: number = MOST): string {
+  const end = MAX_STACKED * width + 1;
+  return text.length <= end ? text : ownText(text.slice(0, end));
 }
 
 /** Returns the number of columns that a text takes in a terminal. */

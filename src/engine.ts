@@ -159,6 +159,7 @@ export class Engine implements Core {
       namespace,
       connectTimeout,
       sendTimeout,
+      maxReceive,
       signal,
       ask: async (verb, argument) => (await opening.promise).request<"ask">({ kind: "ask", verb, argument }),
       state: (connected, error) => this.#connection("sender", connected, error),

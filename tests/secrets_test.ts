@@ -122,6 +122,7 @@ describe("a secret", () => {
       namespace: "n",
       connectTimeout: 5_000,
       sendTimeout: 5_000,
+      maxReceive: Infinity,
       ask: () => Promise.reject(new Error("nothing to ask")),
       state: (_: boolean, error?: unknown) => assertSecret(error, "the state"),
     };

@@ -24,7 +24,7 @@ import {
   withAdmin,
   withBus,
 } from "../session.ts";
-import { seconds, shorten, table } from "../table.ts";
+import { beginning, seconds, shorten, table } from "../table.ts";
 
 /** The number of characters of an item or a cause in a table that no terminal shortens. */
 const SHOWN = 40;
@@ -135,7 +135,7 @@ const list = buildCommand({
     await withBus(url, flags, async (bus, _signal, provider) => {
       const cause = ({ letter }: Numbered) =>
         letter ? `${letter.cause.name}: ${letter.cause.message}` : "cannot be read";
-      const shown = (text: string) => process.stdout.isTTY ? text : shorten(text, SHOWN);
+      const shown = (text: string) => process.stdout.isTTY ? beginning(text) : shorten(beginning(text), SHOWN);
       const rows: (string | number | undefined)[][] = [];
       for await (const each of letters(bus.queue(name), flags.count)) {
         const item = each.letter ? toJson(each.letter.item) : each.body ?? "";

@@ -40,6 +40,7 @@ export class RawClient {
       namespace,
       connectTimeout: TIMEOUT,
       sendTimeout: TIMEOUT,
+      maxReceive: Infinity,
       ask: (verb, argument) => link.request<"ask">({ kind: "ask", verb, argument }),
       state: () => {},
     });
@@ -84,6 +85,7 @@ export async function dieHolding(
     namespace,
     connectTimeout: TIMEOUT,
     sendTimeout: TIMEOUT,
+    maxReceive: Infinity,
     ask: () => Promise.reject(new ClosedError()),
     state: () => {},
   });

@@ -102,6 +102,8 @@ export interface SenderContext {
   readonly connectTimeout: number;
   /** Milliseconds that any one send may take before it rejects with "unavailable". */
   readonly sendTimeout: number;
+  /** The largest body in bytes that the core decodes. A peek need not read much larger ones. */
+  readonly maxReceive: number;
   /** Aborts when the bus is closed before it is open. A half that is still opening then releases everything and rejects. */
   readonly signal?: AbortSignal;
   /** Asks the receiver of this bus; its `askHandler` answers. Rejects when the worker dies. Transports that live in the worker use it. */

@@ -63,6 +63,7 @@ export async function open(options: AwsOptions, opening: Opening = {}): Promise<
     namespace,
     connectTimeout,
     sendTimeout,
+    maxReceive: Infinity,
     ask: async (verb, argument) => await receiver.askHandler!.answer(verb, argument),
     state: () => {},
   });

@@ -1,7 +1,7 @@
 // run: on bun
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { shorten, table, widthOf } from "../../cli/table.ts";
+import { beginning, shorten, table, widthOf } from "../../cli/table.ts";
 import { spy } from "../support/spy.ts";
 
 describe("table", () => {
@@ -43,6 +43,15 @@ describe("table", () => {
       }
     }
     assert(uses.length < 4 * 500 * 5, `${uses.length} regular expressions`);
+  });
+
+  it("beginning() is all of a text that a table shows", () => {
+    for (const name of NAMES) {
+      assert(beginning(name).length <= 4_097);
+      for (const width of [10, 80, 5_000, Infinity]) {
+        assertEquals(table(["A", "B"], [[beginning(name), 1]], width), table(["A", "B"], [[name, 1]], width));
+      }
+    }
   });
 
   it("shorten() leaves a text that fits", () => {

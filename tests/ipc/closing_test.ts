@@ -38,7 +38,7 @@ class Ground implements AsyncDisposable {
     const bus = await HandmadeBus.open(namespace);
     const ask = () => pause(10);
     const state = () => {};
-    const context = { namespace, connectTimeout: 1_000, sendTimeout, ask, state };
+    const context = { namespace, connectTimeout: 1_000, sendTimeout, maxReceive: Infinity, ask, state };
     return new Ground(namespace, bus, await ipc().open(context));
   }
 

@@ -40,7 +40,14 @@ const doing: Record<string, () => Promise<unknown>> = {
 
   async answers() {
     const nobody = () => Promise.reject(new Error("nobody"));
-    const context = { namespace, connectTimeout: 5_000, sendTimeout: 5_000, ask: nobody, state() {} };
+    const context = {
+      namespace,
+      connectTimeout: 5_000,
+      sendTimeout: 5_000,
+      maxReceive: Infinity,
+      ask: nobody,
+      state() {},
+    };
     const sender = await ipc().open(context);
     const { replies } = sender;
     takeRoom();

@@ -46,7 +46,14 @@ async function run({ bus, verb, args, signal }: Command): Promise<unknown> {
     const [namespace, sendTimeout] = args as [string, number];
     senders.set(
       bus,
-      ipc({ messageSize: 1_024 }).open({ namespace, connectTimeout: 10_000, sendTimeout, ask, state() {} }),
+      ipc({ messageSize: 1_024 }).open({
+        namespace,
+        connectTimeout: 10_000,
+        sendTimeout,
+        maxReceive: Infinity,
+        ask,
+        state() {},
+      }),
     );
     await senders.get(bus);
     return;

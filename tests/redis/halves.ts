@@ -101,6 +101,7 @@ export async function open(options: RedisOptions, opening: Opening = {}): Promis
     namespace,
     connectTimeout,
     sendTimeout,
+    maxReceive,
     ask,
     state: (connected) => change(senderSaid, connected),
   });

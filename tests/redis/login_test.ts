@@ -15,6 +15,7 @@ const CONTEXT = {
   namespace: "n",
   connectTimeout: 10_000,
   sendTimeout: 2_000,
+  maxReceive: Infinity,
   ask: () => Promise.reject(new Error("nothing to ask")),
   state: () => {},
 };

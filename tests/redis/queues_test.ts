@@ -269,6 +269,36 @@ describe("Redis queues", () => {
     assertEquals(shown, [1, text, 1, "1", 1, text, 1, "2"]);
   });
 
+  it("peek() reads no item that is much longer than maxReceive", async () => {
+    await using bus = await Bus.open(redis(here()), { namespace: fresh(), maxReceive: 1_000 });
+    const { list } = new Names(bus.namespace).queue("q");
+    await server.run("lpush", list, JSON.stringify("x".repeat(300_000)), "2");
+    const [long, short] = await bus.queue("q").peek();
+    assertEquals(long!.error && long!.body, "an item of 300002 bytes, which is too long to be shown");
+    assertEquals(short!.item, 2);
+  });
+
+  it("stats() counts leased and delayed items, of which the server has a part in memory at once", async () => {
+    await using bus = await open(here());
+    const { due } = new Names(bus.namespace).queue("q");
+    const count = 100_000;
+    const add = `for i = 1, ${count} do
+      local kind = i % 4 == 0 and ':0' or '.:0'
+      redis.call('ZADD', KEYS[1], i % 10 == 0 and 1 or 9e15, string.format('%032d.%d', i, i) .. kind)
+    end`;
+    await server.run("eval", add, "1", due);
+    await server.run("script", "flush", "sync");
+    const memory = async () => {
+      const info = String(await server.run("info", "memory"));
+      return Number(/used_memory_(?:vm_eval|lua):(\d+)/.exec(info)![1]);
+    };
+    const before = await memory();
+    const found = await bus.sender.inspector!.stats("q");
+    assertEquals(found, { waiting: count / 10, leased: count / 5, delayed: 0.7 * count });
+    const grown = await memory() - before;
+    assert(grown < 2_000_000, `Lua has ${grown} bytes more`);
+  });
+
   it("a consumer with the default of maxReceive puts an item of 65 MiB aside, and continues", async () => {
     await using bus = await Bus.open(redis(here()), { namespace: fresh() });
     const errors: string[] = [];

@@ -69,17 +69,23 @@ return out
 `,
 );
 
-/** Replies with the numbers of waiting, leased and delayed items. */
+/** The number of members of a `due` set that a script has at once. */
+const PAGE = 1_024;
+
+/** Replies with the numbers of waiting, leased and delayed items. Only their names say which items are delayed: they are read in pages. */
 export const STATS: Script = script(
   "count the items of queue",
   `
 local list, due = KEYS[1], KEYS[2]
 ${NOW}
 local leased, delayed = 0, 0
-for _, member in ipairs(redis.call('ZRANGEBYSCORE', due, '(' .. now, '+inf')) do
-  if string.match(member, '%.[:|]%d+$') then delayed = delayed + 1 else leased = leased + 1 end
+local ready, all = redis.call('ZCOUNT', due, '-inf', now), redis.call('ZCOUNT', due, '-inf', '+inf')
+for first = ready, all - 1, ${PAGE} do
+  for _, member in ipairs(redis.call('ZRANGE', due, first, first + ${PAGE - 1})) do
+    if string.match(member, '%.[:|]%d+$') then delayed = delayed + 1 else leased = leased + 1 end
+  end
 end
-return {redis.call('LLEN', list) + redis.call('ZCOUNT', due, '-inf', now), leased, delayed}
+return {redis.call('LLEN', list) + ready, leased, delayed}
 `,
 );
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { largestText } from "../../provider/largest_text.ts";
 
 /** The server's time in milliseconds, as `now`. */
 export const NOW: string = `
@@ -53,6 +54,11 @@ export const ENOUGH: number = 16 * 1024 * 1024;
 export const STEP = 4;
 /** The largest number of bytes of an item in a reply, because V8's longest string has 512 Mi characters. */
 export const LONGEST: number = 256 * 1024 * 1024;
+
+/** Returns the largest number of bytes of an item that a bus gets from Redis. */
+export function longestItem(maxReceive: number): number {
+  return Math.min(largestText(maxReceive), LONGEST);
+}
 
 /**
  * A function that returns the record of the take with this number: the number, the list of the items that it has taken, and the sizes of

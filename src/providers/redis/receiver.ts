@@ -19,10 +19,9 @@ import { writeClientName } from "./client_name.ts";
 import { ClusterClient } from "./cluster.ts";
 import { Connection } from "./connection.ts";
 import { received } from "./login.ts";
-import { LONGEST } from "./lua.ts";
+import { longestItem } from "./lua.ts";
 import { Names } from "./names.ts";
 import { Master } from "./master.ts";
-import { largestText } from "../../provider/largest_text.ts";
 import type { Settings } from "./settings.ts";
 import { Queues } from "./queues.ts";
 import { Registry } from "./registry.ts";
@@ -109,7 +108,7 @@ class RedisReceiver implements Receiver {
       this.#commands,
       names,
       id,
-      Math.min(largestText(context.maxReceive), LONGEST),
+      longestItem(context.maxReceive),
       fault,
       !this.#cluster,
     );

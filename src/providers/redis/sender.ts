@@ -23,7 +23,7 @@ import { Publisher } from "./bindings.ts";
 import type { Client, Observer } from "./client.ts";
 import { ClusterClient } from "./cluster.ts";
 import { Connection } from "./connection.ts";
-import { LONGEST } from "./lua.ts";
+import { longestItem } from "./lua.ts";
 import { Names } from "./names.ts";
 import { Master } from "./master.ts";
 import { isSmall, putOrHandOver } from "./hand_over.ts";
@@ -69,7 +69,7 @@ export async function openSender(settings: Settings, context: SenderContext): Pr
   const opened = await Promise.allSettled(connections.map((connection) => connection.open(context.connectTimeout)));
   context.signal?.removeEventListener("abort", abort);
   const failed = opened.find((result) => result.status === "rejected");
-  if (!failed) return new RedisSender(settings, names, events, cluster, answers);
+  if (!failed) return new RedisSender(settings, names, events, cluster, answers, longestItem(context.maxReceive));
   await Promise.all(connections.map((connection) => connection.close()));
   throw failed.reason;
 }
@@ -101,6 +101,7 @@ class RedisSender implements Sender {
     events: Client,
     cluster: ClusterClient | undefined,
     answerInbox: RedisAnswerInbox,
+    longest: number,
   ) {
     this.answerInbox = answerInbox;
     this.#names = names;
@@ -115,7 +116,7 @@ class RedisSender implements Sender {
     this.peeker = {
       peek: (queue, offset, limit) => {
         const { list, due, items } = names.queue(queue);
-        return run(this.#queues, waiting, PEEK, [list, due, items], [offset, limit, LONGEST]);
+        return run(this.#queues, waiting, PEEK, [list, due, items], [offset, limit, longest]);
       },
     };
     this.inspector = {
