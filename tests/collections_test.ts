@@ -1,4 +1,5 @@
 /** Sets and maps whose values collide take about as long as others, or are refused. */
+// run: on bun
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { ValidationError } from "../mod.ts";

@@ -1,3 +1,4 @@
+// run: on bun
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Redis } from "ioredis";

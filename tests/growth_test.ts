@@ -1,4 +1,5 @@
 /** Every reader of text from the wire takes time that is linear in its size, whatever a hostile peer sends. */
+// run: on bun
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Buffer } from "node:buffer";

@@ -1,4 +1,5 @@
 /** The parts of signatures: HMACs, encrypted texts, and the memories of received events and requests. */
+// run: on deno
 import { assert, assertEquals, assertFalse } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { stub } from "@std/testing/mock";

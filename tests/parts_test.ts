@@ -1,4 +1,5 @@
 /** A part of a large text that is kept must not keep the text: a limit counts the part only. */
+// run: on deno
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Peer } from "./support/peer.ts";

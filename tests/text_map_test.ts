@@ -1,4 +1,5 @@
 /** The map for keys that others choose. */
+// run: on deno
 import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { LimitedTextMap } from "../src/internal/caches.ts";

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe } from "@std/testing/bdd";
 import { redis } from "../../src/providers/redis/provider.ts";
 import { RedisServer } from "../support/redis_server.ts";
+import { share } from "../support/share.ts";
 import { kit } from "./run.ts";
 
 describe("conformance of redis", () => {
@@ -16,5 +17,5 @@ describe("conformance of redis", () => {
         await server.run("client", "kill", "type", "pubsub");
       },
     },
-  });
+  }, { which: share });
 });

@@ -5,7 +5,7 @@ import { type Faulty, faulty } from "../bus/faulty.ts";
 import { FauxqsServer } from "../support/fauxqs_server.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
 import { pause } from "../support/until.ts";
-import { clockStep, COMMON, peerKilled, workerDies } from "./common.ts";
+import { clockStep, common, peerKilled, workerDies } from "./common.ts";
 import type { Fault, Ground, Scene } from "./ground.ts";
 
 /**
@@ -64,7 +64,7 @@ function fault(
 }
 
 export const awsFaults: readonly Fault<AwsGround>[] = [
-  ...COMMON,
+  ...common(1 / 2),
   clockStep(1_000), // its leases are judged by the clocks of the machines
   fault("server frozen", 4, 100, async ({ ground: { server }, random }) => {
     server.freeze();

@@ -127,6 +127,11 @@ export function workerDies(times: number, misses: readonly Style[]): Fault<Break
   };
 }
 
+/** Returns the faults of every transport with so many times as many of each. The core mends them alike, so most are where messages cost least. */
+export function common(factor: number): readonly Fault[] {
+  return COMMON.map((fault) => ({ ...fault, times: factor * fault.times }));
+}
+
 /** A transport that other processes can reach. */
 export interface Shared extends Ground {
   /** The URL for other processes. */

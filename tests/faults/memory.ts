@@ -1,7 +1,7 @@
 /** The in-memory provider. Its broker dies with its worker. */
 import { memory, type Provider } from "../../mod.ts";
 import { type Faulty, faulty } from "../bus/faulty.ts";
-import { clockStep, COMMON, workerDies } from "./common.ts";
+import { clockStep, common, workerDies } from "./common.ts";
 import type { Fault, Ground } from "./ground.ts";
 import { STYLES } from "./tally.ts";
 
@@ -31,7 +31,7 @@ export class MemoryGround implements Ground {
 }
 
 export const memoryFaults: readonly Fault<MemoryGround>[] = [
-  ...COMMON,
+  ...common(2),
   clockStep(3_600_000),
   workerDies(12, STYLES),
 ];

@@ -1,5 +1,5 @@
 /** Attacks of another user of the machine on a namespace, at every moment at which it can act. */
-// run: kernel-queues
+// run: on bun, kernel-queues
 import { assertEquals, assertMatch } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { execFileSync } from "node:child_process";

@@ -36,7 +36,7 @@ const settings = provider.options as Settings;
 const [to, from] = [openSync(commands, "r+"), openSync(answers, "r+")];
 const buffer = new Uint8Array(100);
 const LARGE = "large".repeat(100);
-/** The first call at which the attacker acts, and the distance of the next one: the calls are the same on both runtimes, so each has half. */
+/** The first call at which the attacker acts, and the distance of the next one: the calls are the same on both runtimes, so each has half. In a run of all files, those of Bun. */
 const [FIRST, STEP] = [runsHere(0) ? 2 : 3, ALL ? 1 : 2];
 
 function ask(command: string, namespace: string): boolean {

@@ -1,4 +1,4 @@
-// run: waiting
+// run: on bun, waiting
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { BusError, ProviderError, QueueFullError } from "../../src/errors.ts";
