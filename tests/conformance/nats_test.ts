@@ -3,7 +3,6 @@ import { JetStreamApiError, jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
-import { assertSpyCalls, stub } from "@std/testing/mock";
 import { Connection } from "../../examples/nats/connection.ts";
 import { nats } from "../../examples/nats/provider.ts";
 import { NatsServer } from "../support/nats_server.ts";
@@ -43,14 +42,15 @@ describe("conformance of nats", () => {
     const errors = [10065, 10049].map((err_code) =>
       new JetStreamApiError({ code: 500, err_code, description: "not now" })
     );
-    const add = streams.add.bind(streams);
-    using adding = stub(
-      streams,
-      "add",
-      (config: Parameters<typeof streams.add>[0]) => errors.length > 0 ? Promise.reject(errors.shift()) : add(config),
-    );
+    const { add } = streams;
+    let tries = 0;
+    // it has overloads, of which the compiler infers one or the other
+    streams.add = ((...args: unknown[]) => {
+      tries++;
+      return errors.length > 0 ? Promise.reject(errors.shift()) : Reflect.apply(add, streams, args);
+    }) as typeof add;
     await connection.create({ name: "tried", subjects: ["tried"], storage: "memory" });
-    assertSpyCalls(adding, 3);
+    assertEquals(tries, 3);
     assert(await streams.delete("tried"));
     await connection.close();
   });

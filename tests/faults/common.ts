@@ -127,7 +127,7 @@ export function workerDies(times: number, misses: readonly Style[]): Fault<Break
   };
 }
 
-/** Returns the faults of every transport with so many times as many of each. The core mends them alike, so most are where messages cost least. */
+/** Returns the faults of every transport, with `factor` times the number of each. The core mends them alike, so most are where messages cost least. */
 export function common(factor: number): readonly Fault[] {
   return COMMON.map((fault) => ({ ...fault, times: factor * fault.times }));
 }
