@@ -21,7 +21,7 @@ describe("conformance of nats", () => {
     await proxy.close();
     await server.stop();
   });
-  // a transport of another package: a quarter of the cases under each runtime
+  // a transport of another package: an eighth of the cases under each runtime
   kit({
     provider: () => nats({ servers: `127.0.0.1:${proxy?.port}` }),
     faults: {
@@ -30,7 +30,7 @@ describe("conformance of nats", () => {
         return Promise.resolve();
       },
     },
-  }, { which: sample });
+  }, { which: (cases) => sample(cases, 4) });
 
   it("a stream that cannot be created at this moment is created soon afterwards", async () => {
     const connection = await Connection.open({ servers: [server.url], maxPayload: 2 ** 20 }, 10_000, 10_000, {

@@ -200,8 +200,8 @@ export const redisFaults: readonly Fault<RedisGround>[] = [
   ...SERVER,
   ...WIRE,
   ...REFUSALS,
-  workerDies(4, ["events", "get"]),
+  workerDies(3, ["events", "get"]),
   peerEnded(2),
-  peerKilled(3),
+  peerKilled(2),
   prefetcherKilled(2),
 ];

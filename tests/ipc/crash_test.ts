@@ -14,7 +14,7 @@ import { until, within } from "../support/until.ts";
 import { busesOf, fresh, HandmadeBus, left } from "./ground.ts";
 
 // In the nightly run, fifty buses use most of RLIMIT_MSGQUEUE.
-// run: kernel-queues
+// run: on bun, kernel-queues
 
 /** Queues, and if wanted directories of namespaces, that this process holds open. */
 function descriptors(pattern = /^\/(pymq_|dev\/shm\/ipc-)/): string[] {

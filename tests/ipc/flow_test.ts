@@ -6,7 +6,7 @@ import { ALL } from "../support/share.ts";
 import { fresh } from "./ground.ts";
 
 /** The number of events, and the length of the text in each. */
-const [COUNT, LENGTH] = ALL ? [1_000_000, 200] : [400_000, 515];
+const [COUNT, LENGTH] = ALL ? [1_000_000, 200] : [200_000, 1_040];
 /** Bytes of all events together; each side holds a small part of them. */
 const BYTES = COUNT * (LENGTH + 10);
 /** Megabytes of a heap in Deno. Without a limit, garbage grows to several times the size of the live objects. A full heap ends the process. */

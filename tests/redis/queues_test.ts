@@ -1,4 +1,4 @@
-// run: on deno
+// run: on deno, deadline 240
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Bus } from "../../src/bus.ts";

@@ -22,9 +22,9 @@ export function share<T>(tests: readonly T[]): T[] {
   return tests.filter((_, n) => runsHere(n));
 }
 
-/** Returns the quarter of these tests that this runtime runs; the other one runs a second quarter. For variants of what runs all of them. */
-export function sample<T>(tests: readonly T[]): T[] {
-  return share(tests).filter((_, n) => ALL || n % 2 === 0);
+/** Returns one in `nth` of the tests that {@linkcode share} returns, for variants of what runs all of them. */
+export function sample<T>(tests: readonly T[], nth = 2): T[] {
+  return share(tests).filter((_, n) => ALL || n % nth === 0);
 }
 
 /** Returns half of those tests that {@linkcode share} leaves to the other runtime. */

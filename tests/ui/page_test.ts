@@ -1,4 +1,4 @@
-// run: deadline 300, because it starts a browser
+// run: on bun, deadline 300, because it starts a browser
 /** The dashboard's page in a real browser: headless Chromium, driven by Playwright. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { afterAll, beforeAll, describe } from "@std/testing/bdd";
@@ -12,7 +12,6 @@ import type { Provider } from "../../src/provider/provider.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
 import { type Dashboard, openDashboard } from "../../ui/mod.ts";
 import { RedisServer } from "../support/redis_server.ts";
-import { share } from "../support/share.ts";
 import { itNeeds } from "../support/skip.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
 import { missing, tool } from "../support/tools.ts";
@@ -276,7 +275,7 @@ describe("the dashboard's page", () => {
 
   const schemes = [["light", "rgb(246, 247, 249)"], ["dark", "rgb(20, 23, 28)"]] as const;
   // the runtime has no part in what the browser draws
-  for (const [scheme, background] of share(schemes)) {
+  for (const [scheme, background] of schemes) {
     it(`is ${scheme} if the browser prefers it, and axe finds no accessibility fault, including contrast`, async () => {
       const page = await open(scheme);
       await page.evaluate(AXE);
