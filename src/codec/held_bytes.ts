@@ -1,10 +1,10 @@
 /**
  * An estimate of the memory that a decoded body takes, for limits. For each character of its text, a list of empty objects takes twenty bytes,
- * one of empty sets eighty, and on Bun, objects with a large integer key up to a thousand.
+ * one of empty sets eighty, and on Bun, objects with large integer keys up to ten thousand.
  *
  * @module
  */
-import { KEY, placesOf } from "./places.ts";
+import { hasLongKey, KEY, placesOf } from "./places.ts";
 import { sample } from "./sample.ts";
 import { integer, OWN } from "./tags.ts";
 
@@ -36,11 +36,13 @@ const [WINDOW, PART, MOST_PARTS] = [512, 2_048, 16];
 /**
  * Returns about how many bytes the value of a JSON text takes, with its text. `typed` are those for its types (`Codec.typed`). Of many texts that
  * are shorter than a part, only some are searched, and count for the others. A text with an integer key in a window is read as a whole, because
- * a window does not show where its objects and strings begin.
+ * a window does not show where its objects and strings begin; on Bun also each text with a key of four or five digits, because one object may
+ * then take a MB.
  */
 export function heldBytes(text: string, typed = 0): number {
   const { length } = text;
-  const bytes = CHARACTER * length + typed;
+  const long = length >= PART && hasLongKey(text);
+  const bytes = CHARACTER * length + typed + (long ? PLACE * placesOf(text) : 0);
   const searched = Math.min(1, length / PART);
   if (searched < 1 && Math.random() >= searched) return bytes;
   const parts = Math.min(MOST_PARTS, Math.ceil(length / PART));
@@ -48,7 +50,7 @@ export function heldBytes(text: string, typed = 0): number {
   for (let part = 0; part < parts; part++) {
     const window = sample(text, WINDOW, part, parts);
     objects += objectsIn(window);
-    keys ||= window.search(KEY) >= 0;
+    keys ||= !long && (length < PART ? text : window).search(KEY) >= 0;
   }
   const all = objects * (length + WINDOW) / (parts * WINDOW) + (keys ? PLACE * placesOf(text) : 0);
   return bytes + all / searched;
