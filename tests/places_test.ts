@@ -4,9 +4,11 @@ import { describe, it } from "@std/testing/bdd";
 import { stub } from "@std/testing/mock";
 import { Codec } from "../src/codec/codec.ts";
 import { heldBytes } from "../src/codec/held_bytes.ts";
+import { writeMarks } from "../src/codec/marks.ts";
 import { placesOf } from "../src/codec/places.ts";
 import { ValidationError } from "../src/errors.ts";
 import { Random } from "./support/random.ts";
+import { spy } from "./support/spy.ts";
 
 const bun = "Bun" in globalThis;
 /** Each key from the second on is the length of the list, which then grows. Found with `heapStats` of Bun 1.4.5. */
@@ -105,5 +107,30 @@ describe("the estimate of the places of objects with integer keys", () => {
     const text = `[${rows}]`;
     assert(placesOf(text) < 8 * text.length / 3, `${placesOf(text)} places for ${text.length} characters`);
     new Codec().decode(text);
+  });
+});
+
+describe("type marks with such keys", () => {
+  it("of one mark for all elements of a list, the keys are taken once", () => {
+    for (const [element, more] of [['{"7":1}', 2], ["[]", 3]] as const) {
+      const mark = `[${object([0, 1, more], '"D"')}]`;
+      const body = list(element, 200) + writeMarks(mark);
+      const codec = new Codec();
+      const uses: unknown[] = [];
+      const end = spy(Object, "keys", uses as never);
+      try {
+        codec.decode(body);
+      } finally {
+        end();
+      }
+      const marks = uses.filter((object) => (object as Record<string, unknown>)?.["1"] === "D");
+      assertEquals(marks.length, 1, element);
+    }
+  });
+
+  it("are refused on Bun if they take more than 8 MiB, and more than 8 bytes for each character of the body", () => {
+    const mark = (count: number) => writeMarks(`{"0":${list(object(CHAIN, '"D"'), count)}}`);
+    new Codec().decode(`[[]]${mark(2)}`);
+    if (bun) assertThrows(() => new Codec().decode(`[[]]${mark(20)}`), ValidationError, "type marks");
   });
 });

@@ -7,7 +7,7 @@
  * @module
  */
 import { LimitedTextMap } from "../internal/caches.ts";
-import { limitPlaces } from "./places.ts";
+import { excessPlaces } from "./places.ts";
 import { OWN } from "./tags.ts";
 
 /** The type of a value: one of {@linkcode KINDS}, or `@` and the tag of its class. */
@@ -65,6 +65,8 @@ export function sizeOfMissing(name: string): number {
 const MAX_CACHED = 256;
 /** The largest number of characters of a cached mark. */
 const MAX_CACHED_LENGTH = 1_024;
+/** The largest number of places of the objects of a mark, or one for each character of its body, if they are more: an element of a list has two. */
+const MAX_PLACES = 2 ** 20;
 /** The number of arguments in one call of `String.fromCharCode`. Engines accept about ten thousand. */
 const CHUNK = 4_096;
 const written = new LimitedTextMap<string>(MAX_CACHED);
@@ -112,7 +114,11 @@ function spaces(mark: string): string {
   return decoder.decode(bytes);
 }
 
-/** Reads the mark that follows a JSON text. Returns undefined if no mark follows. */
+/**
+ * Reads the mark that follows a JSON text. Returns undefined if no mark follows.
+ *
+ * @throws {RangeError} when its objects would take far more memory than the body
+ */
 export function readMarks(body: string): Mark | undefined {
   const end = body.length - 1;
   if (body.charCodeAt(end) !== END_CODE) return undefined;
@@ -123,7 +129,10 @@ export function readMarks(body: string): Mark | undefined {
   const known = cached(read, text);
   if (known !== undefined) return known;
   const json = characters(text);
-  limitPlaces(json);
+  const places = excessPlaces(json);
+  if (places > Math.max(MAX_PLACES, body.length)) {
+    throw new RangeError("its type marks have integer keys that take too much memory");
+  }
   try {
     return cache(read, text, JSON.parse(json) as Mark);
   } catch {
