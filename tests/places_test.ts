@@ -4,11 +4,11 @@ import { describe, it } from "@std/testing/bdd";
 import { stub } from "@std/testing/mock";
 import { Codec } from "../src/codec/codec.ts";
 import { heldBytes } from "../src/codec/held_bytes.ts";
-import { writeMarks } from "../src/codec/marks.ts";
+import { readMarks, writeMarks } from "../src/codec/marks.ts";
 import { placesOf } from "../src/codec/places.ts";
 import { ValidationError } from "../src/errors.ts";
 import { Random } from "./support/random.ts";
-import { spy } from "./support/spy.ts";
+import { kept, spy } from "./support/spy.ts";
 
 const bun = "Bun" in globalThis;
 /** Each key from the second on is the length of the list, which then grows. Found with `heapStats` of Bun 1.4.5. */
@@ -132,5 +132,14 @@ describe("type marks with such keys", () => {
     const mark = (count: number) => writeMarks(`{"0":${list(object(CHAIN, '"D"'), count)}}`);
     new Codec().decode(`[[]]${mark(2)}`);
     if (bun) assertThrows(() => new Codec().decode(`[[]]${mark(20)}`), ValidationError, "type marks");
+  });
+
+  it("are kept for later bodies only if they take at most 8 KiB", () => {
+    for (const [keys, parsed] of [[[5, 998], 2], [[5, 90], 1], [CHAIN, 2]] as const) {
+      const json = object(keys, '"D"');
+      const body = `[]${writeMarks(json)}`;
+      const uses = kept(() => [readMarks(body), readMarks(body)]).filter((used) => used === json);
+      assertEquals(uses.length, bun ? parsed : 1, json);
+    }
   });
 });

@@ -63,7 +63,7 @@ export function sizeOfMissing(name: string): number {
 
 /** The largest number of marks in each cache. Messages of one kind have the same marks. */
 const MAX_CACHED = 256;
-/** The largest number of characters of a cached mark. */
+/** The largest number of characters of a cached mark, and of the places of its objects (`excessPlaces`). */
 const MAX_CACHED_LENGTH = 1_024;
 /** The largest number of places of the objects of a mark, or one for each character of its body, if they are more: an element of a list has two. */
 const MAX_PLACES = 2 ** 20;
@@ -134,7 +134,8 @@ export function readMarks(body: string): Mark | undefined {
     throw new RangeError("its type marks have integer keys that take too much memory");
   }
   try {
-    return cache(read, text, JSON.parse(json) as Mark);
+    const mark = JSON.parse(json) as Mark;
+    return places > MAX_CACHED_LENGTH ? mark : cache(read, text, mark);
   } catch {
     return undefined;
   }
