@@ -3,6 +3,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { stub } from "@std/testing/mock";
 import { Codec } from "../src/codec/codec.ts";
+import { parseHeaders, withTopic } from "../src/codec/headers.ts";
 import { heldBytes } from "../src/codec/held_bytes.ts";
 import { readMarks, writeMarks } from "../src/codec/marks.ts";
 import { placesOf } from "../src/codec/places.ts";
@@ -141,5 +142,21 @@ describe("type marks with such keys", () => {
       const uses = kept(() => [readMarks(body), readMarks(body)]).filter((used) => used === json);
       assertEquals(uses.length, bun ? parsed : 1, json);
     }
+  });
+});
+
+describe("headers with such names", () => {
+  it("are read without an object of the parser", () => {
+    const json = object(CHAIN, '"x"');
+    const keys: unknown[] = kept(() => assertEquals(Object.keys(parseHeaders(json)!).length, CHAIN.length));
+    assertEquals(keys.filter((used) => used === json), []);
+  });
+
+  it("take little memory, also with the topic of an event", async () => {
+    if (!bun) return;
+    const make = () => Array.from({ length: 60 }, () => withTopic(parseHeaders(object(CHAIN, '"x"')), "topic"));
+    make();
+    const bytes = await taken(make);
+    assert(bytes < 10_000, `${bytes} bytes`); // as lists 1 MB
   });
 });

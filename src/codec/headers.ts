@@ -90,21 +90,19 @@ export function readEntries(entries: readonly (readonly [name: string, value: un
   return headers;
 }
 
-/** Reads headers from JSON. Returns undefined if they are not valid. */
+/** Reads headers from JSON as tsmq writes it. Returns undefined if they are not valid. */
 export function parseHeaders(json: string): MessageHeaders | undefined {
-  try {
-    return readHeaders(JSON.parse(json));
-  } catch {
-    return undefined;
-  }
+  const entries = json === "{}" ? [] : listHeaders(json);
+  return entries && readEntries(entries);
 }
 
 /**
  * Reads headers from JSON as tsmq writes it, in their order, without `JSON.parse` and without an object: a peer that cannot sign may have
- * chosen names that collide in the engine's tables. Returns undefined if they are not valid. The values are only read, not checked.
+ * chosen names that collide in the engine's tables, or integers for which Bun's engine takes a MB (`places.ts`). Returns undefined if they are not valid. The values are only read, not checked.
  */
 export function listHeaders(json: string): Header[] | undefined {
   const list: Header[] = [];
+  if (!json.startsWith("{")) return undefined;
   HEADER.lastIndex = 1;
   do {
     const found = HEADER.exec(json);
@@ -137,7 +135,9 @@ const MAX_TOPIC_HEADER = 16_384;
 export function withTopic(headers: MessageHeaders | undefined, topic: string | undefined): MessageHeaders | undefined {
   if (topic === undefined || topic.length > MAX_TOPIC_HEADER) return headers;
   const value = encodeURIComponent(topic.toWellFormed());
-  return value.length > MAX_TOPIC_HEADER ? headers : { ...headers, [TOPIC]: value };
+  if (value.length > MAX_TOPIC_HEADER) return headers;
+  const result: Record<string, string> = prepare(Object.create(null), Object.keys(headers ?? NO_HEADERS));
+  return Object.assign(result, headers, { [TOPIC]: value });
 }
 
 /** Returns the topic in the headers of an event, if there is one. */
