@@ -160,3 +160,11 @@ describe("headers with such names", () => {
     assert(bytes < 10_000, `${bytes} bytes`); // as lists 1 MB
   });
 });
+
+describe("a map with such keys", () => {
+  it("is written in its order, without an object that has a list for them", () => {
+    const map = new Map(CHAIN.toReversed().map((key) => [String(key), 0]));
+    const uses = kept(() => assertEquals(new Codec().decode(new Codec().encode(map)), { value: map } as never));
+    assertEquals(uses.filter((used) => used === map), []);
+  });
+});

@@ -7,7 +7,7 @@ import { ValidationError } from "../errors.ts";
 import type { Classes } from "./classes.ts";
 import { type Kind, KINDS, markOf, marksOfAll, sizeOfMissing, writeMarks } from "./marks.ts";
 import { PlainParts, platform } from "./plain.ts";
-import { breaksPymq, type Fields, MAX_DEPTH, MAX_DIGITS, OWN, reservedKey } from "./tags.ts";
+import { breaksPymq, type Fields, MAX_DEPTH, MAX_DIGITS, OWN, prepare, reservedKey } from "./tags.ts";
 
 /** The text of a value in a body. */
 export interface Written {
@@ -199,7 +199,9 @@ export class Writer {
       parts.push(`${JSON.stringify(key)}:${text}`);
     }
     // an object has integer keys first
-    const sorted = Object.keys(Object.fromEntries(map));
+    const fields: Fields = prepare(Object.create(null), keys);
+    for (const key of keys) fields[key] = undefined;
+    const sorted = Object.keys(fields);
     const same = sorted.every((key, i) => key === keys[i]);
     this.#marked("M", marksOfAll(marks, parts, this.#share, keys), same ? undefined : JSON.stringify(keys));
     return `{${parts}}`;
