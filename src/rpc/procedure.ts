@@ -225,7 +225,7 @@ export type Stub<F extends Fn = (...args: unknown[]) => unknown> = {
  */
 export type MultiStub<F extends Fn = (...args: unknown[]) => unknown> = {
   (...args: Parameters<F>): Promise<PromiseSettledResult<Result<F>>[]>;
-  /** Calls all servers and resolves with the raw answers that arrived. */
+  /** Calls all servers and resolves with the raw answers that arrived, except those whose result does not fit its type. */
   rpc(...args: Parameters<F>): Promise<RpcResponse<Result<F>>[]>;
 };
 

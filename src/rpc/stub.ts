@@ -132,10 +132,9 @@ function stub(
   const all = async (...args: unknown[]): Promise<PromiseSettledResult<unknown>[]> =>
     Promise.allSettled((await every(args)).map(result));
   const rpc = async (...args: unknown[]): Promise<RpcResponse[]> => {
-    const answers = await every(args);
-    return Promise.all(
-      answers.filter((answer) => !(answer instanceof BusError)).map((a) => caller.response(a as Answer)),
-    );
+    const answers = (await every(args)).filter((answer) => !(answer instanceof BusError)) as Answer[];
+    const responses = await Promise.allSettled(answers.map((answer) => caller.response(answer)));
+    return responses.flatMap((response) => response.status === "fulfilled" ? response.value : []);
   };
   return Object.assign(all, { rpc });
 }

@@ -137,19 +137,21 @@ export function writeAnswer({ fn, result, mark, resultType, isError, call }: Ans
 /** Reads an answer from the value of its body. Returns undefined if it is malformed. If the result is `unreadable`, the answer contains that error. */
 export function readAnswer(value: unknown, unreadable?: ValidationError): Answer | undefined {
   if (!Array.isArray(value)) return undefined;
-  const [fn, result, resultType, isError, call] = value;
+  const [fn, result, resultType, isError, part] = value;
   if (typeof fn !== "string") return undefined;
-  if (call !== undefined && !(isRecord(call) && typeof call.id === "string" && isInbox(call.server))) return undefined;
+  if (part !== undefined && !(isRecord(part) && typeof part.id === "string" && isInbox(part.server))) return undefined;
+  const typed = part?.stack === undefined || typeof part.stack === "string";
+  const call = (typed ? part : { ...part, stack: undefined }) as Answer["call"];
   if (unreadable) {
     const { name, message } = unreadable;
-    return { fn, result: [message], resultType: name, isError: true, call: call as Answer["call"] };
+    return { fn, result: [message], resultType: name, isError: true, call };
   }
   return {
     fn,
     result: call?.void === true ? undefined : result,
     resultType: typeof resultType === "string" ? resultType : "NoneType",
     isError: isError === true,
-    call: call?.stack === undefined || typeof call.stack === "string" ? call : { ...call, stack: undefined },
+    call,
   };
 }
 
