@@ -242,7 +242,7 @@ export class Caller {
     let registered = recovering || !this.#pymq.answers(call.fn);
     const gone = new TextMap<true>();
     let denied: BusError | undefined;
-    let looks = 0;
+    let [looks, offers] = [0, 0];
     while (!call.over) {
       const picked = registered ? this.#directory.pick(call.fn, gone) : undefined;
       const server = picked instanceof Promise ? await picked : picked;
@@ -255,11 +255,15 @@ export class Caller {
           await pause(backoff(RETRY.prompt, ++looks));
           continue;
         }
+        const before = call.cleanups.length;
         const found = await this.#pymq.single(call);
         if (!Array.isArray(found)) return found;
+        for (const cleanup of call.cleanups.splice(before)) cleanup();
         this.#directory.add(call.fn, found);
         for (const offered of found) gone.delete(offered);
         registered = true;
+        // a peer that always offers itself and then refuses must not keep the bus busy
+        if (offers++ > 0) await pause(backoff(RETRY.prompt, offers));
         continue;
       }
       const answer = await this.#attempt(call, server);

@@ -1,14 +1,16 @@
 // run: on deno
-import { assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Codec } from "../../src/codec/codec.ts";
 import { UNSIGNED } from "../../src/codec/envelope.ts";
 import type { Core } from "../../src/core.ts";
-import { ClosedError, ProviderError, RpcError } from "../../src/errors.ts";
+import { ClosedError, ProviderError, RpcError, TimeoutError } from "../../src/errors.ts";
 import type { Sender } from "../../src/provider/provider.ts";
 import { Caller } from "../../src/rpc/caller.ts";
+import { AnswerQueue } from "../../src/rpc/pymq.ts";
 import type { Server } from "../../src/rpc/server.ts";
 import { type Answer, readRequest, type Refusal } from "../../src/rpc/wire.ts";
+import { spy } from "../support/spy.ts";
 import { pause, until, within } from "../support/until.ts";
 
 const OPTIONS = { timeout: 20_000 };
@@ -23,6 +25,8 @@ interface Script {
   readonly reached: number;
   /** The servers that can be posted to. Default: all. */
   readonly there?: string[];
+  /** Whether a server offers itself for each request, and refuses each call that is then posted to it. */
+  readonly refuses?: boolean;
 }
 
 /** A caller whose transport follows a script. */
@@ -33,17 +37,19 @@ class Scripted {
   readonly #answers: PromiseWithResolvers<{ body: string }[]> = Promise.withResolvers();
   #received = false;
 
-  constructor({ servers, candidates, reached, there }: Script) {
+  constructor({ servers, candidates, reached, there, refuses }: Script) {
     const next = <T>(replies: T[]): T => replies.length > 1 ? replies.shift()! : replies[0]!;
     const settled = (value: number | Error) => value instanceof Error ? Promise.reject(value) : Promise.resolve(value);
     const sender = {
       servers: () => Promise.resolve(next(servers).map((inbox) => ({ inbox }))),
       publish: (_topic: string, text: string) => {
         this.published.push(text);
+        if (refuses) this.#refuse(text, "here");
         return Promise.resolve(reached);
       },
       post: (server: string, text: string) => {
         this.posts.push({ server, text });
+        if (refuses && !text.includes('"age"')) this.#refuse(text, "gone");
         return Promise.resolve(!there || there.includes(server));
       },
       drop: () => Promise.resolve(),
@@ -65,6 +71,7 @@ class Scripted {
       post: sender.post,
       codec: new Codec(),
       recovering: () => false,
+      outage: () => undefined,
       features: { counts: true },
     };
     this.caller = new Caller(core as unknown as Core, { exposing: () => undefined } as unknown as Server);
@@ -83,6 +90,11 @@ class Scripted {
       ["fn", server, "str", refused !== undefined, { id, server, refused, attempt: 1 }],
       () => bytes,
     );
+  }
+
+  #refuse(request: string, refused: Refusal): void {
+    const [id] = /[0-9a-f-]{36}(?=","inbox")/.exec(request)!;
+    setTimeout(() => this.caller.handleAnswer(["fn", null, "str", true, { id, server: "one", refused }], () => 100));
   }
 
   /** Servers of PyMQ answer. */
@@ -217,6 +229,23 @@ describe("a call without a registered server, whose subscribers change", () => {
     const error = assertRejects(() => within("the error", answer), RpcError, "more than 10000 servers have refused it");
     for (let i = 0; i <= 10_000; i++) await transport.reply(`server ${i}`, "gone");
     await error;
+  });
+
+  it("asks with pauses if a server always offers itself and then refuses, and releases what each question took", async () => {
+    const closed: unknown[] = [];
+    const end = spy(AnswerQueue.prototype, "close", closed);
+    try {
+      using transport = new Scripted({ servers: [[]], candidates: [1], reached: 1, refuses: true });
+      const call = transport.caller.single("fn", [], { timeout: 1_000 });
+      const over = assertRejects(() => call, TimeoutError);
+      await until("it asks for the third time", () => transport.published.length >= 3);
+      const early = closed.length;
+      await over;
+      assert(early >= 2, `${early} queues are closed`);
+      assert(transport.published.length <= 25, `it asked ${transport.published.length} times`); // at least 50 ms apart
+    } finally {
+      end();
+    }
   });
 
   it("does not run on a server of tsmq too if a server of PyMQ has left", async () => {
