@@ -1,5 +1,5 @@
 /** No secret is in anything that a program prints: a provider, a bus, an error and its causes, a log record, a span, the doctor's output. */
-// run: on bun
+// run: on deno
 import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { createServer as createHttpServer } from "node:http";

@@ -1,4 +1,4 @@
-// run: on bun
+// run: on deno
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Redis } from "ioredis";

@@ -11,7 +11,7 @@ import type { Place } from "./places.ts";
 import type { Row } from "./report.ts";
 
 /** Milliseconds of faults. `TSMQ_FAULTS_SCALE=10` makes it ten times as long. */
-const TIME = (ALL ? 6_000 : 4_000) * Number(process.env.TSMQ_FAULTS_SCALE || 1);
+const TIME = (ALL ? 6_000 : 3_000) * Number(process.env.TSMQ_FAULTS_SCALE || 1);
 /** The size of the range of numbers of one publisher process. Its first number is a multiple of this. */
 const RANGE = 1_000_000;
 /** Milliseconds within which all remaining events are handled after the last fault. */

@@ -1,4 +1,4 @@
-// run: on deno, deadline 240
+// run: deadline 240
 /**
  * The compiler's errors of wrong calls: each is about the wrong argument, although most verbs have several overloads. On Deno, the examples of the
  * README and of docs/ have none; they are checked at the same time, because the check of the package takes longest.
