@@ -6,10 +6,10 @@ import { kit } from "./run.ts";
 
 describe("conformance of memory", () => {
   const provider = memory();
-  kit({ provider: () => provider });
+  kit({ provider: () => provider }, { lanes: 6 });
 });
 
 describe("conformance of memory with a capacity", () => {
   const provider = memory({ capacity: 10 });
-  kit({ provider: () => provider }, { which: share });
+  kit({ provider: () => provider }, { which: share, lanes: 6 });
 });

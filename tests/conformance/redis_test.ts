@@ -17,5 +17,5 @@ describe("conformance of redis", () => {
         await server.run("client", "kill", "type", "pubsub");
       },
     },
-  }, { which: share });
+  }, { which: share, lanes: 6 });
 });
