@@ -1,5 +1,5 @@
 /**
- * Runs each test file under Deno and under Bun, each in a process with a deadline, and counts the tests. Two files run at the same time for
+ * Runs the test files under Deno, under Bun, or under both, each in a process with a deadline, and counts the tests. Two files run at the same time for
  * each core, and more while cores are idle.
  *
  *     deno task test                        everything

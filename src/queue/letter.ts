@@ -54,7 +54,7 @@ function isLetter(value: unknown): value is DeadLetter {
 /**
  * Returns the letter that the value of a body is.
  *
- * @throws {ValidationError} when it is none
+ * @throws {ValidationError} when the value is not a letter
  */
 export function letterIn(value: unknown, body: string): DeadLetter {
   if (!isLetter(value)) {

@@ -8,7 +8,7 @@ import { register } from "./run.ts";
 // Eight full-sized queues at once take most of what all queues of a user may hold.
 // run: kernel-queues, deadline 300
 
-// a plain user runs some of the others (ipc/limits_test.ts)
+// a plain user runs the other half (ipc/limits_test.ts)
 const divided = noOtherUser(new URL("../ipc/plain_user.ts", import.meta.url)) === undefined;
 
 describe("conformance of ipc", () => {
