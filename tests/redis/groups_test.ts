@@ -2,10 +2,14 @@
 /** The commands that groups need on Redis, and when publishers read the bindings. */
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import { Redis } from "ioredis";
 import { Bus, BusError } from "../../mod.ts";
 import { MAX_BINDINGS, MAX_TOTAL, writeBinding } from "../../src/provider/bindings.ts";
-import { MAX_BYTES } from "../../src/providers/redis/bindings.ts";
+import { MAX_BYTES, RedisBinder } from "../../src/providers/redis/bindings.ts";
+import type { Client } from "../../src/providers/redis/client.ts";
+import { Connection } from "../../src/providers/redis/connection.ts";
 import { Names } from "../../src/providers/redis/names.ts";
+import { parseOptions } from "../../src/providers/redis/options.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
 import { RedisServer } from "../support/redis_server.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
@@ -27,17 +31,17 @@ describe("groups on Redis", () => {
 
   it("publishers read the bindings at most once a second, and only while they publish", async () => {
     await using bus = await open();
-    const [reads, puts] = [await calls("hkeys"), await calls("lpush")];
+    const [reads, puts] = [await calls("hlen"), await calls("lpush")];
     const since = performance.now();
     for (let i = 0; performance.now() - since < 2_200; i++) {
       await Promise.all([bus.publish(i, "orders"), bus.publish(i, "bills")]);
       await pause(1);
     }
     const seconds = (performance.now() - since) / 1_000;
-    const used = await calls("hkeys") - reads;
+    const used = await calls("hlen") - reads;
     assertEquals(used >= 2 && used <= Math.ceil(seconds), true, `${used} reads in ${seconds} s`);
     await pause(1_100);
-    assertEquals(await calls("hkeys") - reads, used);
+    assertEquals(await calls("hlen") - reads, used);
     assertEquals(await calls("lpush"), puts);
   });
 
@@ -175,12 +179,114 @@ describe("groups on Redis", () => {
   });
 
   it("a publisher that may not read the bindings is refused", async () => {
-    for (const command of ["hlen", "hkeys"]) {
-      await server.run("acl", "setuser", command, "on", ">pw", "~*", "&*", "+@all", `-${command}`);
-      await using bus = await Bus.open(redis({ port: server.port, username: command, password: "pw" }));
+    for (const command of ["hlen", "memory", "hscan"]) {
+      const [username, namespace] = [command.slice(0, 4), crypto.randomUUID()];
+      await server.run("acl", "setuser", username, "on", ">pw", "~*", "&*", "+@all", `-${command}`);
+      await server.run("hset", new Names(namespace).bindings, "=bills\0bills@g", "");
+      await using bus = await Bus.open(redis({ port: server.port, username, password: "pw" }), { namespace });
       const refused = await assertRejects(() => bus.publish(1, "orders"), BusError, 'Cannot publish to "orders": ');
       assertEquals(refused.code, "denied");
     }
+  });
+
+  it("no name that others choose comes into Lua: each script has numbers, and the binding that it adds", async () => {
+    await using bus = await open();
+    const { bindings } = new Names(bus.namespace);
+    const monitor = await new Redis({ port: server.port }).monitor();
+    const commands = new Set<string>();
+    let [scans, last] = [0, ""];
+    monitor.on("monitor", (_: string, [name, ...args]: string[], source: string) => {
+      if (source === "lua" && args.includes(bindings)) commands.add(name!.toLowerCase());
+      else if (name === "hscan") scans++;
+      last = args[0]!;
+    });
+    await server.run("hset", bindings, ...Array.from({ length: 100 }, (_, i) => [`=t${i}\0t${i}@g`, ""]).flat());
+    await bus.subscribe("orders", () => {}).ready;
+    const member = bus.subscribe("bills", () => {}, { group: "g" });
+    await member.ready;
+    await bus.publish(1, "orders");
+    const admin = await provider().admin!.open(bus.namespace);
+    try {
+      assertEquals((await admin.groups!())!.length, 101);
+      const topics = (await admin.topics!())!.map(({ name }) => name);
+      assertEquals(topics.includes("orders"), true);
+      assertEquals((await admin.buses!())!.length, 1);
+    } finally {
+      await admin.close();
+    }
+    await member.free();
+    await server.run("echo", "end");
+    await until("all commands are seen", () => last === "end");
+    monitor.disconnect();
+    assertEquals([[...commands].toSorted(), scans], [["hlen", "hset", "memory"], 3]);
+  });
+
+  it("a large field is not sent to publishers, whatever it contains", async () => {
+    await using bus = await open();
+    const { bindings } = new Names(bus.namespace);
+    const sent = async () => Number(/total_net_output_bytes:(\d+)/.exec(String(await server.run("info", "stats")))![1]);
+    const write =
+      "redis.call('HSET', KEYS[1], ARGV[1] == 'field' and string.rep('x', 2 ^ 25) or 'x', string.rep('y', 2 ^ 25))";
+    for (const place of ["field", "value"]) {
+      await server.run("eval", write, "1", bindings, place);
+      const before = await sent();
+      let fault: BusError | undefined;
+      await until("a publish rejects", async () => {
+        await bus.publish(1, "orders").catch((error) => fault = error);
+        return fault !== undefined;
+      });
+      assertEquals([fault!.code, fault!.message.includes('" has 1 bindings of groups')], ["busy", true]);
+      await assertRejects(() => bus.subscribe("bills", () => {}, { group: "g" }).ready, BusError, "has 1 bindings");
+      assert(await sent() - before < 100_000, "what the server has sent");
+      await server.run("del", bindings);
+      await until("a publish resolves", () => bus.publish(1, "orders").then(() => true, () => false));
+    }
+  });
+
+  describe("a queue that is bound while others bind queues", () => {
+    /** Binds a queue after others have written these bindings, each time between the look and the write. */
+    async function bind(before: readonly string[], meanwhile: readonly string[]) {
+      const names = new Names(crypto.randomUUID());
+      const write = (bindings: readonly string[]) =>
+        server.run("hset", names.bindings, ...bindings.flatMap((binding) => [binding, ""]));
+      await write(before);
+      const settings = parseOptions({ port: server.port });
+      const connection = new Connection(settings, 5_000);
+      await connection.open(5_000);
+      let [looks, writes] = [0, 0];
+      const client: Client = {
+        up: true,
+        close: () => connection.close(),
+        call: async (read, name, ...args) => {
+          if (name === "hscan") looks++;
+          if (args[3]?.startsWith("=") && writes++ === 0) await write(meanwhile);
+          return await connection.call(read, name, ...args);
+        },
+      };
+      const binder = new RedisBinder(client, names, () => {});
+      try {
+        const outcome = await binder.bind({ topic: "t", pattern: false }, "t@g").catch(({ message }) =>
+          String(message)
+        );
+        return { outcome, looks, bound: await server.run("hexists", names.bindings, "=t\0t@g") };
+      } finally {
+        binder.stop();
+        await binder.close();
+        await client.close();
+      }
+    }
+    const bindings = (count: number, length: number) =>
+      Array.from({ length: count }, (_, i) => `=${String(i).padStart(length - 3, "x")}\0q`);
+
+    it("is bound after another look, if they may have left no room", async () => {
+      assertEquals(await bind(bindings(1, 10), bindings(300, 11)), { outcome: true, looks: 2, bound: 1 });
+    });
+
+    it("is not bound if they have left no room", async () => {
+      const { outcome, ...rest } = await bind(bindings(260, 4_000), bindings(3, 4_001));
+      assertMatch(String(outcome), /^Cannot subscribe to "t": .* has 263 bindings of groups/);
+      assertEquals(rest, { looks: 2, bound: 0 });
+    });
   });
 
   it("keep the order of events while the bindings are read again", async () => {

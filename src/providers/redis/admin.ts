@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
 import type { Admin, BusInfo, Check, FunctionInfo, GroupInfo, QueueInfo, TopicInfo } from "../../provider/admin.ts";
 import { groupsOf } from "../../provider/bindings.ts";
 import { limited, limitedAsync, MAX_LISTED, MAX_LISTED_SIZE, MAX_SERVERS, warnOfMore } from "../../provider/listing.ts";
@@ -19,10 +18,11 @@ import { busId, readClients } from "./client_name.ts";
 import { ClusterClient } from "./cluster.ts";
 import { Connection } from "./connection.ts";
 import { noReply, replyOf, toProviderError } from "./errors.ts";
-import { CHANNELS, FIELDS, listedNames, STATS } from "./inspect_scripts.ts";
+import { type FieldLimits, readFields } from "./hash_fields.ts";
+import { CHANNELS, listedNames, STATS } from "./inspect_scripts.ts";
 import { escapeGlob, Names } from "./names.ts";
 import { servers } from "./registry.ts";
-import { array, arrayOf, count, type ReplyReader, stats, text, texts } from "./replies.ts";
+import { array, count, page, stats, text, texts } from "./replies.ts";
 import { run } from "./scripts.ts";
 import type { Settings } from "./settings.ts";
 
@@ -34,6 +34,8 @@ const STEP = 1_000;
 const PARALLEL = 256;
 /** The number of functions that are read at the same time: each may have {@linkcode MAX_LISTED} servers. */
 const LOOKUPS = 16;
+/** The limits for the groups. The server replies with few at a time, because each may be long. */
+const GROUPS: FieldLimits = { step: 256, fields: MAX_LISTED, bytes: MAX_LISTED_SIZE };
 /** The largest share of the time that is spent on listing queues and functions, because that visits all keys of the server. */
 const SHARE = 0.05;
 
@@ -108,10 +110,11 @@ export class RedisAdmin implements Admin {
 
   async groups(): Promise<GroupInfo[]> {
     await this.#open();
-    const listed = await ofOurType(run(this.#commands, listedNames, FIELDS, [this.#names.bindings], []));
+    const listed = await ofOurType(readFields(this.#commands, this.#names.bindings, GROUPS));
     if (!listed) return [];
-    if (listed.more) warnOfMore(this.#titled("groups"), listed.found.length);
-    return groupsOf(listed.found.filter((binding) => Buffer.byteLength(binding) <= MAX_BYTES)); // no bus reads the others
+    const { found, more } = listed;
+    if (more) warnOfMore(this.#titled("groups"), found.size);
+    return groupsOf([...found].flatMap(([binding, bytes]) => bytes > MAX_BYTES ? [] : [binding])); // no bus uses the others
   }
 
   inboxes(): Promise<string[]> {
@@ -259,10 +262,10 @@ export class RedisAdmin implements Admin {
     for (const call of nodes) {
       let cursor = "0";
       do {
-        const scanned = call(page, "scan", cursor, "match", pattern, "count", String(STEP), ...type);
+        const scanned = call(page(texts), "scan", cursor, "match", pattern, "count", String(STEP), ...type);
         const reply = await within(TIMEOUT, scanned);
         if (!reply) throw toProviderError("read the names of the namespace", noReply(TIMEOUT));
-        yield* reply.keys;
+        yield* reply.elements;
         cursor = reply.next;
       } while (cursor !== "0");
     }
@@ -287,9 +290,3 @@ async function ofOurType<T>(read: Promise<T>): Promise<T | undefined> {
     throw error;
   }
 }
-
-/** Reads the reply to SCAN. */
-const page: ReplyReader<{ next: string; keys: string[] }> = (reply) => {
-  const [next, keys] = arrayOf(2, reply);
-  return { next: text(next), keys: texts(keys) };
-};

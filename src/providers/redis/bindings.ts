@@ -11,73 +11,79 @@ import { checkBytes, MAX_BINDINGS, MAX_TOTAL, tooMany, writeBinding } from "../.
 import { BINDING_DELAY, GroupPuts } from "../../provider/group_puts.ts";
 import type { Binder, TopicFilter } from "../../provider/provider.ts";
 import type { Client } from "./client.ts";
+import { type FieldLimits, readFields } from "./hash_fields.ts";
+import { ENOUGH } from "./lua.ts";
 import type { Names } from "./names.ts";
-import { arrayOf, count, exactly, type ReplyReader, texts } from "./replies.ts";
+import { arrayOf, count, exactly, integer, type ReplyReader } from "./replies.ts";
 import { LEASE, RENEW } from "./registry.ts";
 import { run, type Script, script } from "./scripts.ts";
 
 /** The largest number of bytes of a binding. */
 export const MAX_BYTES = 4_096;
+/** The limits for a read, which nearly always takes one reply. With more bytes, of memory or of fields and values, nothing is read. */
+const LIMITS: FieldLimits = { step: MAX_BINDINGS, fields: MAX_BINDINGS, bytes: ENOUGH };
 
 /**
- * Replies with the number of bindings, those of at most ARGV[2] bytes, the number of longer ones, which only other clients and older versions
- * write, and whether there are more than ARGV[1], or these have more than ARGV[3] bytes together. If so, it replies with none of them.
+ * Replies with the number of bindings, and the bytes of memory that they take, or -1 if they are more than ARGV[1]. No name comes into
+ * Lua (see `hash_fields.ts`), and no binding is sent to a bus before it is known that all of them are small.
  */
-const READ: Script = script(
-  "publish an event",
+const LOOK: Script = script(
+  "read the bindings of groups",
   `
-local bindings, bytes, long, total = {}, 0, 0, redis.call('HLEN', KEYS[1])
-if total > tonumber(ARGV[1]) then return {total, bindings, long, 1} end
-for _, binding in ipairs(redis.call('HKEYS', KEYS[1])) do
-  if #binding <= tonumber(ARGV[2]) then
-    bindings[#bindings + 1] = binding
-    bytes = bytes + #binding
-  else
-    long = long + 1
-  end
-end
-if bytes > tonumber(ARGV[3]) then return {total, {}, long, 1} end
-return {total, bindings, long, 0}
+local total = redis.call('HLEN', KEYS[1])
+if total > tonumber(ARGV[1]) then return {total, -1} end
+return {total, redis.call('MEMORY', 'USAGE', KEYS[1], 'SAMPLES', '0') or 0}
 `,
 );
 
 /**
- * Adds the binding ARGV[1], unless there are ARGV[2] others, or all of them would have more than ARGV[3] bytes. Replies whether it was not there
- * before, and with the number of bindings if it was not added, otherwise with 0.
+ * Adds the binding ARGV[1], unless there would be more than ARGV[2]. Replies whether it was not there before, and with the number of
+ * bindings if it was not added, otherwise with -1.
  */
 const BIND: Script = script(
   "bind the queue of a group",
   `
 local added, total = redis.call('HSET', KEYS[1], ARGV[1], ''), redis.call('HLEN', KEYS[1])
-if added == 0 then return {0, 0} end
-if total <= tonumber(ARGV[2]) then
-  local bytes = 0
-  for _, binding in ipairs(redis.call('HKEYS', KEYS[1])) do bytes = bytes + #binding end
-  if bytes <= tonumber(ARGV[3]) then return {1, 0} end
-end
+if added == 0 or total <= tonumber(ARGV[2]) then return {added, -1} end
 redis.call('HDEL', KEYS[1], ARGV[1])
 return {1, total - 1}
 `,
 );
 
-/** The reply of {@linkcode READ}. */
+/** The bindings of a namespace. */
 interface Bindings {
   readonly total: number;
-  readonly bindings: string[];
-  /** The number of those that are too long to be read. */
+  /** The texts of bindings that are not too long. */
+  readonly usable: string[];
+  /** The number of longer ones. */
   readonly long: number;
-  /** Whether none was read, because there are more than the limits allow. */
-  readonly many: boolean;
+  /** The bytes of all bindings. */
+  readonly bytes: number;
+}
+
+/** Reads the bindings. Resolves with their number if there are more than the limits allow. */
+async function read(client: Client, { bindings }: Names): Promise<Bindings | number> {
+  const look: ReplyReader<number[]> = (reply) => arrayOf(2, reply).map(integer);
+  const [total, memory] = await run(client, look, LOOK, [bindings], [MAX_BINDINGS]) as [number, number];
+  if (memory < 0 || memory > LIMITS.bytes) return total;
+  if (total === 0) return { total, usable: [], long: 0, bytes: 0 };
+  const { found, more } = await readFields(client, bindings, LIMITS);
+  if (more) return total;
+  const usable: string[] = [];
+  let bytes = 0;
+  for (const [binding, length] of found) {
+    bytes += length;
+    if (length <= MAX_BYTES) usable.push(binding);
+  }
+  return { total: found.size, usable, long: found.size - usable.length, bytes };
 }
 
 /** Reads the bindings for publishers. Resolves with an error if there are too many, or some are too long. */
 export async function readUsable(client: Client, names: Names): Promise<string[] | BusError> {
-  const read: ReplyReader<Bindings> = (reply) => {
-    const [total, bindings, long, many] = arrayOf(4, reply);
-    return { total: count(total), bindings: texts(bindings), long: count(long), many: count(many) > 0 };
-  };
-  const limits = [MAX_BINDINGS, MAX_BYTES, MAX_TOTAL];
-  const { total, bindings, long, many } = await run(client, read, READ, [names.bindings], limits);
+  const bindings = await read(client, names);
+  const many = (total: number) => tooMany("publish an event", hash(names), total);
+  if (typeof bindings === "number") return many(bindings);
+  const { total, usable, long, bytes } = bindings;
   if (long > 0) {
     return new BusError(
       "busy",
@@ -87,7 +93,18 @@ export async function readUsable(client: Client, names: Names): Promise<string[]
         `read, so the event would be lost for these groups (${long} of ${total}). Remove these fields, and use shorter names`,
     );
   }
-  return many ? tooMany("publish an event", hash(names), total) : bindings;
+  return bytes > MAX_TOTAL ? many(total) : usable;
+}
+
+/**
+ * Returns up to how many bindings of the namespace one of this many bytes may be added, so that all together stay within the limits, though
+ * others bind queues at the same time.
+ */
+async function roomFor(client: Client, names: Names, length: number): Promise<number> {
+  const bindings = await read(client, names);
+  if (typeof bindings === "number") return 0;
+  const left = MAX_TOTAL - bindings.bytes - length;
+  return left < 0 ? 0 : Math.min(MAX_BINDINGS, bindings.total + 1 + Math.floor(left / MAX_BYTES));
 }
 
 function hash({ bindings }: Names): string {
@@ -115,20 +132,14 @@ export class RedisBinder implements Binder {
   async bind(filter: TopicFilter, queue: string): Promise<boolean> {
     const doing = `subscribe to "${filter.topic}"`;
     const binding = writeBinding(filter, queue);
-    checkBytes(binding, MAX_BYTES, doing);
+    const { length } = checkBytes(binding, MAX_BYTES, doing);
     try {
       // before the binding: if the data is lost in between, the marker is missing
       await this.#client.call(exactly("OK"), "set", this.#marker, "", "px", String(LEASE));
       this.#timer ??= setInterval(() => this.#renew().catch(() => {}), RENEW); // the next connection binds again
-      const read = (reply: unknown) => arrayOf(2, reply).map(count) as [added: number, total: number];
-      const [added, total] = await run(this.#client, read, BIND, [this.#names.bindings], [
-        binding,
-        MAX_BINDINGS,
-        MAX_TOTAL,
-      ]);
-      if (total > 0) throw tooMany("bind the queue of a group", hash(this.#names), total);
+      const added = await this.#add(binding, length);
       await this.#known();
-      return added > 0;
+      return added;
     } catch (error) {
       throw inWords(doing, error);
     }
@@ -152,6 +163,18 @@ export class RedisBinder implements Binder {
   /** Removes what expires otherwise. */
   async close(): Promise<void> {
     if (this.#timer !== undefined) await this.#client.call(count, "unlink", this.#marker);
+  }
+
+  /** Adds a binding of this many bytes. Resolves with false if it was there already. */
+  async #add(binding: string, length: number): Promise<boolean> {
+    const reply: ReplyReader<number[]> = (reply) => arrayOf(2, reply).map(integer);
+    for (;;) {
+      const room = await roomFor(this.#client, this.#names, length);
+      const [added, total] = await run(this.#client, reply, BIND, [this.#names.bindings], [binding, room]) as number[];
+      if (total! < 0) return added! > 0;
+      // otherwise others have added so many since that it is not known whether they left room
+      if (room === 0 || total! >= MAX_BINDINGS) throw tooMany("bind the queue of a group", hash(this.#names), total!);
+    }
   }
 
   async #renew(): Promise<void> {

@@ -17,7 +17,7 @@ import { escapeGlob, type Names } from "./names.ts";
 import type { Settings } from "./settings.ts";
 import { Queues } from "./queues.ts";
 import { Registry, servers } from "./registry.ts";
-import { count, exactly, info, subscribers, texts } from "./replies.ts";
+import { count, exactly, info, page, pairs, subscribers, texts } from "./replies.ts";
 import { run } from "./scripts.ts";
 
 /** Milliseconds until the keys of the checks expire, in case the checks are interrupted. */
@@ -134,6 +134,9 @@ function probes(names: Names, scratch: string, { cluster }: Settings): Probe[] {
       what: "publish",
       needed: "publishing events needs it",
       attempt: async (_, commands) => {
+        // Redis does not say which command it refuses to a script, and HSCAN is used only while there are bindings
+        await commands.call((reply) => reply, "memory", "usage", names.bindings + scratch);
+        await commands.call(page(pairs), "hscan", names.bindings + scratch, "0");
         const bindings = await readUsable(commands, names);
         if (bindings instanceof Error) throw bindings;
         await commands.call(count, "publish", channel, "{}");

@@ -111,24 +111,6 @@ return {found, more}
 `,
 );
 
-/**
- * Replies with the fields of a hash, and whether there are more than it lists. It reads a few at a time, so the server looks at no more than it
- * lists, whatever other clients have stored there.
- */
-export const FIELDS: Script = script(
-  "list groups",
-  `
-${ADD}
-local cursor = '0'
-repeat
-  local page = redis.call('HSCAN', KEYS[1], cursor)
-  cursor = page[1]
-  for i = 1, #page[2], 2 do add(page[2][i]) end
-until cursor == '0' or more == 1
-return {found, more}
-`,
-);
-
 /** Reads the reply of a script that lists names. */
 export const listedNames: ReplyReader<{ readonly found: readonly string[]; readonly more: boolean }> = (reply) => {
   const [found, more] = arrayOf(2, reply);

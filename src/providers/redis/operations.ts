@@ -15,6 +15,7 @@ const OPERATIONS: Readonly<Record<string, string>> = {
   lpush: "put into queue",
   unlink: "remove queue",
   zrem: "unregister",
+  hscan: "read the bindings of groups",
 };
 
 /** Matches the inbox channel of a bus. Its random name would not help users. */

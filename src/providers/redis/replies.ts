@@ -57,6 +57,21 @@ export function texts(reply: unknown): string[] {
   return array(reply).map(text);
 }
 
+/** Reads pairs of strings. */
+export function pairs(reply: unknown): [name: Buffer, value: Buffer][] {
+  const parts = array(reply);
+  if (parts.length % 2 !== 0 || !parts.every(Buffer.isBuffer)) throw mismatch("pairs");
+  return Array.from({ length: parts.length / 2 }, (_, i) => [parts[2 * i]!, parts[2 * i + 1]!]);
+}
+
+/** Returns a reader of the reply to SCAN or HSCAN: the cursor of the next page, and the elements of this one. */
+export function page<T>(read: ReplyReader<T>): ReplyReader<{ readonly next: string; readonly elements: T }> {
+  return (reply) => {
+    const [next, elements] = arrayOf(2, reply);
+    return { next: text(next), elements: read(elements) };
+  };
+}
+
 /** Reads the reply to INFO: names and values. */
 export function info(reply: unknown): Map<string, string> {
   return new Map(
