@@ -19,7 +19,7 @@ import { ClusterClient } from "./cluster.ts";
 import { Connection } from "./connection.ts";
 import { noReply, replyOf, toProviderError } from "./errors.ts";
 import { type FieldLimits, readFields } from "./hash_fields.ts";
-import { CHANNELS, listedNames, STATS } from "./inspect_scripts.ts";
+import { STATS } from "./inspect_scripts.ts";
 import { escapeGlob, Names } from "./names.ts";
 import { servers } from "./registry.ts";
 import { array, count, page, stats, text, texts } from "./replies.ts";
@@ -223,10 +223,19 @@ export class RedisAdmin implements Admin {
 
   /** Returns the channels that match this glob and have subscribers. */
   async #channels(things: string, glob: string): Promise<string[]> {
-    const lists = await this.#askAll(listedNames, "eval", CHANNELS.lua, "0", glob);
-    const channels = textSet(lists.flatMap(({ found }) => found));
-    if (lists.some(({ more }) => more)) warnOfMore(this.#titled(things), channels.size);
-    return limited(this.#titled(things), channels.keys());
+    const lists = await this.#askAll(array, "pubsub", "channels", glob);
+    function* distinct(): Generator<string> {
+      const seen = textSet([]);
+      for (const list of lists) {
+        for (const name of list) {
+          const channel = text(name);
+          if (seen.has(channel)) continue;
+          seen.set(channel, true);
+          yield channel;
+        }
+      }
+    }
+    return limited(this.#titled(things), distinct());
   }
 
   /** Returns the number of subscribers of each of these channels. */

@@ -1,11 +1,9 @@
 /**
- * The Lua scripts that put an item for later, that count or show the items of a queue, and that list names. `scripts.ts` describes the keys.
+ * The Lua scripts that put an item for later, and that count or show the items of a queue. `scripts.ts` describes the keys.
  *
  * @module
  */
 import { COUNT, ENOUGH, MARKS, NOW, STEP } from "./lua.ts";
-import { MAX_LISTED, MAX_LISTED_SIZE } from "../../provider/listing.ts";
-import { arrayOf, count, type ReplyReader, texts } from "./replies.ts";
 import { type Script, script } from "./scripts.ts";
 
 /**
@@ -88,31 +86,3 @@ end
 return {redis.call('LLEN', list) + ready, leased, delayed}
 `,
 );
-
-/** A function that adds a name to those that a script replies with, up to the limits of an admin's lists. */
-const ADD = `
-local found, size, more = {}, 0, 0
-local function add(name)
-  size = size + #name
-  if #found >= ${MAX_LISTED} or size > ${MAX_LISTED_SIZE} then more = 1 else found[#found + 1] = name end
-end
-`;
-
-/** Replies with the channels that match the glob ARGV[1] and have subscribers, and whether there are more than it lists. */
-export const CHANNELS: Script = script(
-  "list channels",
-  `
-${ADD}
-for _, channel in ipairs(redis.call('PUBSUB', 'CHANNELS', ARGV[1])) do
-  add(channel)
-  if more == 1 then break end
-end
-return {found, more}
-`,
-);
-
-/** Reads the reply of a script that lists names. */
-export const listedNames: ReplyReader<{ readonly found: readonly string[]; readonly more: boolean }> = (reply) => {
-  const [found, more] = arrayOf(2, reply);
-  return { found: texts(found), more: count(more) > 0 };
-};
