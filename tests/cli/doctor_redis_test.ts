@@ -173,7 +173,6 @@ describe("tsmq doctor redis:", () => {
     ], /'~__eventbus:global:\*' '~__tsmq:\{__eventbus:global:\*'/],
     ["INFO", ["-info"], ["version: risk"], /^ACL SETUSER bus \+info/],
     ["HSCAN", ["-hscan"], ["may publish: broken"], /^ACL SETUSER bus \+hscan/],
-    ["MEMORY USAGE", ["-memory"], ["may publish: broken"], /^ACL SETUSER bus \+memory\|usage/],
     ["PUBSUB", ["-pubsub"], ["may count subscribers: broken"], /^ACL SETUSER bus \+pubsub/],
   ];
   for (const [title, rules, checks, mend] of denials) {

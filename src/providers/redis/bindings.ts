@@ -24,15 +24,17 @@ export const MAX_BYTES = 4_096;
 const LIMITS: FieldLimits = { step: MAX_BINDINGS, fields: MAX_BINDINGS, bytes: ENOUGH };
 
 /**
- * Replies with the number of bindings, and the bytes of memory that they take, or -1 if they are more than ARGV[1]. No name comes into
- * Lua (see `hash_fields.ts`), and no binding is sent to a bus before it is known that all of them are small.
+ * Replies with the number of bindings, and the bytes of memory that they take: -1 if they are more than ARGV[1], and 0 if the server does not
+ * tell. No name comes into Lua (see `hash_fields.ts`), and no binding is sent to a bus before it is known that all of them are small.
  */
 const LOOK: Script = script(
   "read the bindings of groups",
   `
 local total = redis.call('HLEN', KEYS[1])
+if total == 0 then return {0, 0} end
 if total > tonumber(ARGV[1]) then return {total, -1} end
-return {total, redis.call('MEMORY', 'USAGE', KEYS[1], 'SAMPLES', '0') or 0}
+local bytes = redis.pcall('MEMORY', 'USAGE', KEYS[1], 'SAMPLES', '0')
+return {total, type(bytes) == 'number' and bytes or 0}
 `,
 );
 

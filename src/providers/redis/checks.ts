@@ -134,8 +134,7 @@ function probes(names: Names, scratch: string, { cluster }: Settings): Probe[] {
       what: "publish",
       needed: "publishing events needs it",
       attempt: async (_, commands) => {
-        // Redis does not say which command it refuses to a script, and HSCAN is used only while there are bindings
-        await commands.call((reply) => reply, "memory", "usage", names.bindings + scratch);
+        // it is used only while there are bindings
         await commands.call(page(pairs), "hscan", names.bindings + scratch, "0");
         const bindings = await readUsable(commands, names);
         if (bindings instanceof Error) throw bindings;
