@@ -9,8 +9,8 @@ import type { Admin } from "../src/provider/admin.ts";
 import { COUNTED_TOPICS, listQueues, type QueueRow } from "./overview.ts";
 import { type Listed, TrafficMeter, type TrafficRow } from "./traffic.ts";
 
-/** The largest number of queues that stay listed without items. */
-const MAX_EMPTIED = 10_000;
+/** The largest number of queues that stay listed without items, and of characters of the name of such a queue. */
+const EMPTIED = { count: 10_000, length: 1_024 };
 /** The name under which the events of further topics are counted. */
 const OTHERS = "(other topics)";
 
@@ -38,7 +38,7 @@ export class Meter {
   #given: ReadonlySet<string>;
   #traffic: TrafficMeter;
   #topics = new TextMap<{ seen: number; before: number }>();
-  /** The queues of earlier samples. */
+  /** The queues of earlier samples. Anybody who may write to the transport can create any number. */
   #seen = new TextMap<true>();
   #last = performance.now();
 
@@ -59,7 +59,9 @@ export class Meter {
   /** Takes a sample. */
   async sample(): Promise<Sample> {
     const [queues, buses] = await Promise.all([this.#traffic.look(() => this.#list()), this.#admin?.buses()]);
-    for (const { name } of queues) if (this.#seen.size < MAX_EMPTIED) this.#seen.set(name, true);
+    for (const { name } of queues) {
+      if (this.#seen.size < EMPTIED.count && name.length <= EMPTIED.length) this.#seen.set(name, true);
+    }
     const now = performance.now();
     const seconds = Math.max(1, now - this.#last) / 1_000;
     this.#last = now;

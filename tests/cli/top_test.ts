@@ -2,7 +2,9 @@
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { PassThrough, Writable } from "node:stream";
-import type { Sample } from "../../cli/meter.ts";
+import { Bus, memory } from "../../mod.ts";
+import { Meter, type Sample } from "../../cli/meter.ts";
+import type { Admin } from "../../src/provider/admin.ts";
 import type { Terminal } from "../../cli/screen.ts";
 import { watch } from "../../cli/commands/top.ts";
 import { until } from "../support/until.ts";
@@ -65,6 +67,30 @@ describe("tsmq top", () => {
     stdin.write("q");
     await ended;
     assertEquals([raw, frame], [false, "\x1b[?25h\x1b[?1049l"]);
+  });
+
+  it("keeps at most 10,000 queues without items, with names of at most 1,024 characters", async () => {
+    const provider = memory();
+    await using bus = await Bus.open(provider, { namespace: "emptied" });
+    const admin = await provider.admin!.open("emptied");
+    let names: string[] = [];
+    const queues = () => Promise.resolve(names.map((name) => ({ name, waiting: 1, leased: 0, delayed: 0 })));
+    const meter = new Meter(
+      bus,
+      { ...admin, queues, inboxes: () => [], buses: () => [] } as unknown as Admin,
+      [],
+      1_000,
+    );
+    const listed = async (of: string[]) => {
+      names = of;
+      return (await meter.sample()).queues.map(({ name }) => name.length);
+    };
+    const lengths = [4, 1_024, 1_025, 2 ** 20];
+    assertEquals(await listed(lengths.map((length) => "q".repeat(length))), lengths);
+    assertEquals(await listed([]), [4, 1_024]);
+    await listed(Array.from({ length: 12_000 }, (_, i) => `${i}`));
+    assertEquals((await listed([])).length, 10_000);
+    await admin.close();
   });
 
   it("reads only the rows that fit on the screen, of thousands of long topics", async () => {
