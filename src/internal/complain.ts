@@ -19,15 +19,18 @@ const MOST_PARTS = 1_000;
 /** The largest number of characters of such messages. Beyond it, the whole report is one line. */
 const LONGEST_MESSAGES = 16_384;
 /** The largest number of their lines. The time to find them grows with its square. Beyond it, the whole report is one line. */
-const MOST_LINES = 1_000;
+const MOST_LINES = 200;
 /** The largest number of characters of a formatted value in which they are searched. Beyond it, the whole report is one line. */
 const LONGEST_TEXT = 65_536;
 /** The largest number of elements of a list in which they are searched. With a longer one, the whole report is one line. */
 const MOST_ELEMENTS = 1_000;
 /** The number of elements of a list that `inspect` shows. */
 const SHOWN = 100;
-/** The largest number of values in a value that is formatted: `inspect` shows all fields of an object. */
-const MOST_VALUES = 50_000;
+/**
+ * The largest number of values in a value that is formatted: `inspect` formats all fields of an object, and a report shows the characters of
+ * about as many.
+ */
+const MOST_VALUES = 2_000;
 
 const limit = new ReportLimit(MOST, (count) => console.error("tsmq: %d more reports were left out", count));
 
@@ -72,9 +75,10 @@ class Messages {
 
   /** Returns whether the messages can be searched in the formatted value. */
   readable(text: string): boolean {
-    const all = [...this.texts].join();
-    const small = !this.#long && this.#seen.size <= MOST_PARTS && text.length <= LONGEST_TEXT;
-    return small && all.length <= LONGEST_MESSAGES && all.split("\n").length <= MOST_LINES;
+    if (this.#long || this.#seen.size > MOST_PARTS || text.length > LONGEST_TEXT) return false;
+    let characters = 0;
+    for (const message of this.texts) characters += message.length;
+    return characters <= LONGEST_MESSAGES && [...this.texts].join("\n").split("\n").length <= MOST_LINES;
   }
 
   #find(value: unknown): void {

@@ -15,6 +15,7 @@ import { textOf } from "../../src/internal/thrown.ts";
 import { Caller } from "../../src/rpc/caller.ts";
 import type { Server } from "../../src/rpc/server.ts";
 import { readAnswer, writeRequest } from "../../src/rpc/wire.ts";
+import { spy } from "../support/spy.ts";
 import { reported } from "../support/reports.ts";
 import { until } from "../support/until.ts";
 import { fresh } from "./grounds.ts";
@@ -176,12 +177,32 @@ describe("complain()", () => {
     assertMatch(others.at(-1)!, /a value that is too large to be shown/);
   });
 
-  it("writes an error whose messages have very many lines as one line", async () => {
-    const message = "\n".repeat(10_000);
-    const [[, , text] = []] = await written(() =>
-      complain("Cannot handle it:", new Error(`a${message}`, { cause: message }))
-    );
-    assertEquals(String(text).includes("\n"), false);
+  it("looks at no more fields of an object than a report shows", async () => {
+    let looked = 0;
+    const fields = Object.fromEntries(Array.from({ length: 40_000 }, (_, i) => [`key${i}`, i]));
+    const wide = new Proxy(fields, {
+      getOwnPropertyDescriptor(target, key) {
+        looked++;
+        return Reflect.getOwnPropertyDescriptor(target, key);
+      },
+    });
+    const [[, , text] = []] = await written(() => complain("It failed:", Object.assign(new Error("wide"), { wide })));
+    assertMatch(String(text), /^Error: wide/);
+    assert(looked <= 3_000, `it looked at ${looked} fields`);
+  });
+
+  it("writes an error whose messages have more than 200 lines as one line, and tries to find none of them", async () => {
+    const tried: unknown[] = [];
+    for (const [lines, count] of [[100, 2], [101, 0], [490, 0], [100_000, 0]] as const) {
+      const message = `a${"\n".repeat(lines - 1)}`;
+      const restore = spy(String.prototype, "replaceAll", tried);
+      const [[, , text] = []] = await written(() =>
+        complain("Cannot handle it:", new Error(message, { cause: new Error(`b${message}`) }))
+      );
+      restore();
+      const found = tried.splice(0).filter((pattern) => String(pattern).includes("\\n *"));
+      assertEquals([found.length, String(text).includes("\n")], [count, count > 0], `${lines} lines`);
+    }
   });
 
   it("writes a limited number of reports", async () => {
