@@ -108,8 +108,12 @@ export class Admin implements Disposable {
   }
 
   /** Publishes only a body, as PyMQ does. */
-  async publish(Name: string, Message: string): Promise<void> {
-    await this.sns.send(new PublishCommand({ TopicArn: await this.topic(Name), Message }));
+  /** Publishes to an SNS topic, with the attribute of tsmq if there is a label. */
+  async publish(Name: string, Message: string, label?: string): Promise<void> {
+    const MessageAttributes = label === undefined
+      ? undefined
+      : { [ATTRIBUTE]: { DataType: "String", StringValue: label } };
+    await this.sns.send(new PublishCommand({ TopicArn: await this.topic(Name), Message, MessageAttributes }));
   }
 
   /** Sends a message with the attribute of tsmq to a queue. */

@@ -219,6 +219,26 @@ describe("events over SNS", () => {
     assertEquals(halves.said, []);
   });
 
+  it("with envelopes, an event whose label says that it was posted to an inbox is an event", async () => {
+    await using halves = await open({ ...emulator.options, rawDelivery: false });
+    const got = await collect(halves, exact("t"));
+    await admin.publish(new Names(halves.namespace).topic("t"), "forged", '{"topic":"t","inbox":true}');
+    await until("it arrives", () => got.length > 0);
+    assertEquals({ got, inbox: halves.inbox, said: halves.said }, { got: ["t=forged"], inbox: [], said: [] });
+  });
+
+  it("with raw delivery, an event whose text looks like an envelope is not opened", async () => {
+    await using halves = await open(emulator.options);
+    const got = await collect(halves, exact("t"));
+    const topic = new Names(halves.namespace).topic("t");
+    const label = { Type: "String", Value: '{"topic":"t","inbox":true}' };
+    const text = { Type: "Notification", TopicArn: `arn:aws:sns:x:1:${topic}`, Message: "forged" };
+    await admin.publish(topic, JSON.stringify(text));
+    await admin.publish(topic, JSON.stringify({ ...text, MessageAttributes: { tsmq: label } }));
+    await until("both are reported", () => halves.said.filter((said) => said.startsWith("fault:")).length === 2);
+    assertEquals({ got, inbox: halves.inbox }, { got: [], inbox: [] });
+  });
+
   it("a message with a wrong attribute is reported, and later ones arrive", async () => {
     await using halves = await open(emulator.options);
     const got = await collect(halves, glob("*"));

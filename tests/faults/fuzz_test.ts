@@ -96,7 +96,7 @@ describe(`garbage (seed ${SEED})`, () => {
       const Body = decoder.decode(bytes);
       const StringValue = random.chance(0.5) ? value() : undefined;
       const message = { Body, MessageAttributes: { tsmq: { DataType: "String", StringValue } } };
-      const { label, body } = read(message);
+      const { label, body } = read(message, true);
       const item = readAwsItem(message);
       assertEquals([typeof body, typeof item.body, item.attempt >= 1], ["string", "string", true]);
       asUntried(message);

@@ -14,6 +14,7 @@ import { type AwsClient, BATCH, REPEATABLE } from "./client.ts";
 import type { BusQueue } from "./bus_queue.ts";
 import { noQueue, toBusError } from "./errors.ts";
 import { ATTRIBUTE, type Content, read } from "./message.ts";
+import type { Settings } from "./options.ts";
 
 /** The largest number of polls that run at once, while each returns a full batch. */
 const PARALLEL = 4;
@@ -48,6 +49,7 @@ export class BusQueueReader {
   readonly #client: AwsClient;
   readonly #queue: BusQueue;
   readonly #seconds: number;
+  readonly #enveloped: boolean;
   readonly #events: ReaderEvents;
   readonly #closing = new AbortController();
   /** Message id → receipt, of messages to delete. */
@@ -61,11 +63,12 @@ export class BusQueueReader {
   #pollingSince: number | undefined;
 
   /** Starts to read. It polls with `polls`, and deletes with `client`. */
-  constructor(polls: AwsClient, client: AwsClient, queue: BusQueue, seconds: number, events: ReaderEvents) {
+  constructor(polls: AwsClient, client: AwsClient, queue: BusQueue, settings: Settings, events: ReaderEvents) {
     this.#polls = polls;
     this.#client = client;
     this.#queue = queue;
-    this.#seconds = seconds;
+    this.#seconds = settings.poll;
+    this.#enveloped = !settings.rawDelivery;
     this.#events = events;
     void this.#run();
   }
@@ -154,7 +157,7 @@ export class BusQueueReader {
 
   #deliver(message: Message): boolean {
     const id = message.MessageId!;
-    if (!this.#delivered.has(id) && !this.#events.deliver(read(message))) return false;
+    if (!this.#delivered.has(id) && !this.#events.deliver(read(message, this.#enveloped))) return false;
     this.#delivered.add(id);
     this.#toDelete.set(id, message.ReceiptHandle!);
     if (this.#toDelete.size >= BATCH) this.#delete();

@@ -105,12 +105,15 @@ function tooLarge(doing: string, size: number, limit: number): ProviderError {
   );
 }
 
-/** Decodes a message: a message of tsmq, an envelope of SNS around one, or any other message. */
-export function read(message: Incoming): Content {
+/**
+ * Decodes a message of a bus's own queue: a message of tsmq, or any other message. With `enveloped`, it may be in an envelope of SNS; without,
+ * a body that looks like one is only a text of its publisher.
+ */
+export function read(message: Incoming, enveloped: boolean): Content {
   const body = message.Body ?? "";
   const value = message.MessageAttributes?.[ATTRIBUTE]?.StringValue;
   if (value !== undefined) return open(body, value);
-  return readEnvelope(body) ?? { label: {}, body };
+  return (enveloped ? readEnvelope(body) : undefined) ?? { label: {}, body };
 }
 
 /** An item of a named queue. */
@@ -149,7 +152,7 @@ export function asUntried(message: Incoming): Outgoing {
   return { body, attributes, size };
 }
 
-/** Reads an envelope of SNS. Returns undefined for any other body. */
+/** Reads an envelope of SNS, which contains an event: nothing else is sent by SNS. Returns undefined for any other body. */
 function readEnvelope(json: string): Content | undefined {
   if (!json.startsWith("{")) return undefined;
   const [type, arn, message, attributes = "{}"] =
@@ -158,7 +161,9 @@ function readEnvelope(json: string): Content | undefined {
   if (type !== '"Notification"' || topicArn === undefined || body === undefined) return undefined;
   const [attribute = "{}"] = membersOf(attributes, [ATTRIBUTE]) ?? [];
   const [value] = membersOf(attribute, ["Value"]) ?? [];
-  return { ...open(body, stringIn(value) ?? "{}"), topicArn };
+  const content = open(body, stringIn(value) ?? "{}");
+  const { inbox: _, attempts: _attempts, ...label } = content.label;
+  return { label, body: content.body, topicArn };
 }
 
 /** Reads the content of tsmq's message attribute. Returns undefined if tsmq has not written it. */

@@ -104,7 +104,7 @@ class AwsReceiver implements AskHandler, Receiver {
       state: (connected, error) => this.#context.state(connected, error),
       fault: (error) => this.#context.fault(error),
     };
-    this.#reader = new BusQueueReader(this.#polls, this.#client, this.#queue, this.#settings.poll, events);
+    this.#reader = new BusQueueReader(this.#polls, this.#client, this.#queue, this.#settings, events);
     // opening the bus does not wait for this cleanup of dead buses, and does not fail if it fails
     cleanUp(this.#client, this.#names, this.#closing.signal).catch((error) => {
       // if many buses open at once, the next bus cleans up
