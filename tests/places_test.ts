@@ -3,11 +3,22 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { stub } from "@std/testing/mock";
 import { Codec } from "../src/codec/codec.ts";
-import { parseHeaders, withTopic } from "../src/codec/headers.ts";
+import { withTrace } from "../src/codec/envelope.ts";
+import {
+  checkHeaders,
+  itemHeaders,
+  letterHeaders,
+  type MessageHeaders,
+  parseHeaders,
+  userHeaders,
+  withHeader,
+  withTopic,
+} from "../src/codec/headers.ts";
 import { heldBytes } from "../src/codec/held_bytes.ts";
 import { readMarks, writeMarks } from "../src/codec/marks.ts";
 import { placesOf } from "../src/codec/places.ts";
 import { ValidationError } from "../src/errors.ts";
+import { SignedEnvelopes } from "../src/keys/signed_envelopes.ts";
 import { Random } from "./support/random.ts";
 import { kept, spy } from "./support/spy.ts";
 
@@ -152,12 +163,46 @@ describe("headers with such names", () => {
     assertEquals(keys.filter((used) => used === json), []);
   });
 
-  it("take little memory, also with the topic of an event", async () => {
+  const read = () => parseHeaders(object(CHAIN, '"x"'))!;
+  const keys = [{ id: "a", secret: "a".repeat(32) }];
+  const signed = new SignedEnvelopes("n", keys, false);
+  const sealed = signed.seal("item", "jobs", "1", read());
+  const copies: Record<string, () => MessageHeaders | undefined> = {
+    "with the topic of an event": () => withTopic(read(), "topic"),
+    "with a trace": () => withTrace(read(), `00-${"1".repeat(32)}-${"2".repeat(16)}-01`),
+    "of an item with its signature": () => signed.open("item", "jobs", sealed).headers,
+    "passed on by a user": () => checkHeaders(read(), "options"),
+    "of a dead letter": () => letterHeaders(withHeader(read(), "tsmq-x", "")),
+    "of an item that was in a dead letter": () => itemHeaders(withHeader(read(), "tsmq-x", "")),
+    "without those of tsmq": () => userHeaders(withHeader(read(), "tsmq-x", "")),
+  };
+  for (const [which, copy] of Object.entries(copies)) {
+    it(`take little memory ${which}`, async () => {
+      assertEquals(Object.keys(copy()!).slice(0, CHAIN.length), CHAIN.map(String));
+      if (!bun) return;
+      const make = () => Array.from({ length: 60 }, copy);
+      make();
+      const bytes = await taken(make);
+      assert(bytes < 10_000, `${bytes} bytes`); // as lists 1 MB
+    });
+  }
+
+  it("are signed without a further object that has a list for them", async () => {
     if (!bun) return;
-    const make = () => Array.from({ length: 60 }, () => withTopic(parseHeaders(object(CHAIN, '"x"')), "topic"));
-    make();
-    const bytes = await taken(make);
-    assert(bytes < 10_000, `${bytes} bytes`); // as lists 1 MB
+    const headers = read();
+    const places: unknown[] = [];
+    const stringify = JSON.stringify;
+    using _ = stub(JSON, "stringify", (value: unknown) => {
+      if (Object.hasOwn(value as object, "tsmq-signature")) places.push(value);
+      return stringify(value);
+    });
+    signed.seal("item", "jobs", "1", headers);
+    places.length = 0;
+    const bytes = await taken(() => {
+      for (let i = 0; i < 60; i++) signed.seal("item", "jobs", "1", headers);
+      return places;
+    });
+    assert(bytes < 10_000, `${bytes} bytes`);
   });
 });
 

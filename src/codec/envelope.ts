@@ -8,7 +8,7 @@
 
 import { UntrustedError, type ValidationError } from "../errors.ts";
 import { ownText } from "../internal/utf8.ts";
-import { itemHeaders, type MessageHeaders, parseHeaders, readHeaders, topicIn } from "./headers.ts";
+import { itemHeaders, type MessageHeaders, parseHeaders, readHeaders, topicIn, withHeader } from "./headers.ts";
 
 /** A message's body and headers. */
 export interface Opened {
@@ -150,7 +150,7 @@ export function withTrace(
   headers: MessageHeaders | undefined,
   traceparent: string | undefined,
 ): MessageHeaders | undefined {
-  return traceparent === undefined ? headers : { ...headers, traceparent };
+  return traceparent === undefined ? headers : withHeader(headers, "traceparent", traceparent);
 }
 
 /** Writes headers as JSON in which only the last character is a closing brace. */

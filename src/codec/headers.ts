@@ -57,6 +57,7 @@ export function checkHeaders(headers: unknown, part: InvalidPart): MessageHeader
     if (entries.length > MAX_NAMES) {
       throw invalid(`they are ${entries.length} headers, and at most ${MAX_NAMES} are allowed`);
     }
+    prepare(checked, entries.map(([name]) => name)); // a user may pass on headers from the wire
     for (const [name, value] of entries) {
       const fault = nameFault(name) ?? valueFault(value);
       if (fault) throw invalid(`${JSON.stringify(name)} ${fault}`);
@@ -121,9 +122,18 @@ export function userHeaders(headers: MessageHeaders | undefined): MessageHeaders
   if (headers === undefined) return NO_HEADERS;
   const own = Object.keys(headers).filter((name) => name.startsWith(RESERVED));
   if (own.length === 0) return headers;
-  const seen: Record<string, string> = Object.assign(prepare(Object.create(null), Object.keys(headers)), headers);
+  const seen = copyOf(headers);
   for (const name of own) delete seen[name];
   return seen;
+}
+
+/** Returns headers with one more. A spread would make a list of many places for names that are chosen integers (`prepare`). */
+export function withHeader(headers: MessageHeaders | undefined, name: string, value: string): MessageHeaders {
+  return Object.assign(copyOf(headers ?? NO_HEADERS), { [name]: value });
+}
+
+function copyOf(headers: MessageHeaders): Record<string, string> {
+  return Object.assign(prepare(Object.create(null), Object.keys(headers)), headers);
 }
 
 /** The header that contains the topic of an event in the dead letters of a group. */
@@ -135,9 +145,7 @@ const MAX_TOPIC_HEADER = 16_384;
 export function withTopic(headers: MessageHeaders | undefined, topic: string | undefined): MessageHeaders | undefined {
   if (topic === undefined || topic.length > MAX_TOPIC_HEADER) return headers;
   const value = encodeURIComponent(topic.toWellFormed());
-  if (value.length > MAX_TOPIC_HEADER) return headers;
-  const result: Record<string, string> = prepare(Object.create(null), Object.keys(headers ?? NO_HEADERS));
-  return Object.assign(result, headers, { [TOPIC]: value });
+  return value.length > MAX_TOPIC_HEADER ? headers : withHeader(headers, TOPIC, value);
 }
 
 /** Returns the topic in the headers of an event, if there is one. */

@@ -24,6 +24,7 @@ import {
   readTopicHeader,
   TOPIC,
   topicIn,
+  withHeader,
   withTopic,
 } from "../codec/headers.ts";
 import { UntrustedError } from "../errors.ts";
@@ -106,7 +107,7 @@ export class SignedEnvelopes implements Envelopes {
     const listed = listCovered(headers);
     const signature = `${stamp} ${first.sign(this.#signed(stamp, [destination, name], listed, body))}`;
     if (encrypt) return this.#encrypted(listed, body, signature);
-    return wrap(body, { ...headers, [SIGNATURE]: signature });
+    return wrap(body, withHeader(headers, SIGNATURE, signature));
   }
 
   open(destination: Destination, name: string, text: string): Received {
@@ -176,7 +177,7 @@ export class SignedEnvelopes implements Envelopes {
       encrypted: encryption !== undefined,
     };
     // the signature stays with an item that becomes a dead letter. It is a part of the text, which would stay in memory with it
-    const kept = destinations.at(-1)![0] === "item" ? { ...headers, [SIGNATURE]: ownText(signature) } : headers;
+    const kept = destinations.at(-1)![0] === "item" ? withHeader(headers, SIGNATURE, ownText(signature)) : headers;
     return { body, headers: kept, signed, as: right[0] };
   }
 
