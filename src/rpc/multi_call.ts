@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { heldBytes } from "../codec/held_bytes.ts";
+import { heldBytes, typeBytes } from "../codec/held_bytes.ts";
 import type { Core } from "../core.ts";
 import { inParallel } from "../internal/in_parallel.ts";
 import { TextMap, textSet } from "../internal/text_map.ts";
@@ -134,7 +134,7 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
     servers: missing,
     answer: (answer, server, size) => {
       const refused = answer.call?.refused;
-      settle(server, refused ? denial(fn, refused) : answer, size);
+      settle(server, refused ? denial(fn, refused) : answer, () => size() + resultBytes(answer));
     },
     lost: (server, forgotten) => settle(server, (forgotten ? outcomeForgotten : serverGone)(fn, "a server")),
     // if the transport does not count subscribers, a server that closed may have ended before the request was published
@@ -169,7 +169,7 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
   const changed = gone.length > 0 || reached < Math.max(servers.length, subscribers ?? 0);
   queue?.expect(changed ? Math.min(strangers, reached) : others());
   queue?.read((answer, size) => {
-    if (!accepts(size())) return;
+    if (!accepts(size() + resultBytes(answer))) return;
     unregistered++;
     if (answer) answers.push(answer);
     judge();
@@ -178,6 +178,11 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
   await done;
   if (unregistered > 0 && (silent() < silentBefore || due() > 0)) pymq.silent.set(fn, silent());
   return answers;
+}
+
+/** Returns about how many bytes the type of a result takes that is beside it, as PyMQ writes a set: its user receives it restored. */
+function resultBytes(answer: Answer | undefined): number {
+  return answer && !answer.isError ? typeBytes(answer.resultType) : 0;
 }
 
 /**

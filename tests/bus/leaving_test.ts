@@ -1,6 +1,7 @@
 // run: on deno
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { stub } from "@std/testing/mock";
 import { Codec } from "../../src/codec/codec.ts";
 import { UNSIGNED } from "../../src/codec/envelope.ts";
 import type { Core } from "../../src/core.ts";
@@ -9,6 +10,7 @@ import type { Sender } from "../../src/provider/provider.ts";
 import { Caller } from "../../src/rpc/caller.ts";
 import { AnswerQueue } from "../../src/rpc/pymq.ts";
 import type { Server } from "../../src/rpc/server.ts";
+import { Sizes } from "../../src/rpc/sizes.ts";
 import { type Answer, readRequest, type Refusal } from "../../src/rpc/wire.ts";
 import { spy } from "../support/spy.ts";
 import { pause, until, within } from "../support/until.ts";
@@ -98,8 +100,8 @@ class Scripted {
   }
 
   /** Servers of PyMQ answer. */
-  pymqAnswers(count = 1): void {
-    const body = '{"__obj":["fn","PyMQ","str",false],"__type":"pymq.core.RpcResponse"}';
+  pymqAnswers(count = 1, result = '"PyMQ","str"'): void {
+    const body = `{"__obj":["fn",${result},false],"__type":"pymq.core.RpcResponse"}`;
     this.#answers.resolve(Array(count).fill({ body }));
   }
 
@@ -194,6 +196,22 @@ describe("a multi-call that gets many answers", () => {
     const results = transport.multi();
     transport.pymqAnswers(10_001);
     await tooLarge(results, "more than 10000 answers have arrived");
+  });
+
+  it("counts 256 bytes more for a result that is a set in Python", async () => {
+    const counted: number[] = [];
+    for (const type of ["str", "set"]) {
+      let largest = 0;
+      // heldBytes looks at random parts of short texts
+      using _random = stub(Math, "random", () => 1);
+      using _ = stub(Sizes.prototype, "add", (_, size) => void (largest = Math.max(largest, size)));
+      using transport = new Scripted({ servers: [[]], candidates: [1], reached: 1 });
+      const results = transport.multi();
+      transport.pymqAnswers(1, `[],"${type}"`);
+      assertEquals(await within("the results", results), [[]]);
+      counted.push(largest);
+    }
+    assertEquals(counted[1]! - counted[0]!, 256);
   });
 
   it("fails if they take more than 256 MiB, or those to all running multi-calls 512 MiB", async () => {
