@@ -1,9 +1,10 @@
 /** The cleanup after a dead bus, next to other buses that act before each of its system calls. */
 // run: on deno, kernel-queues
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { stub } from "@std/testing/mock";
-import { readFileSync, writeFileSync } from "node:fs";
+import { chownSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import process from "node:process";
 import type { Delivery } from "../../src/provider/provider.ts";
 import { ItemBatch } from "../../src/providers/ipc/item_batch.ts";
 import { Cleanup, removeBus } from "../../src/providers/ipc/cleanup.ts";
@@ -145,6 +146,53 @@ describe("a bus that closes on a busy machine", () => {
 });
 
 describe("the cleanup of a namespace", () => {
+  it("removes old empty directories that killed processes of this user have left in the root of a group", async () => {
+    const namespace = await openNamespace(fresh(), { group: process.getgid!() });
+    const { directories, posix } = namespace;
+    assertEquals(directories.make("loops"), 0);
+    /** Makes a directory, in a process that is killed before it has its name. Returns the name that it has. */
+    const killed = (age: number, contents?: string) => {
+      const before = new Set(directories.list(""));
+      {
+        using _ = stub(posix as { rename(from: string, to: string): number }, "rename", () => {
+          throw new Error("killed");
+        });
+        assertThrows(() => directories.make("topic"), Error, "killed");
+      }
+      const [name] = directories.list("").filter((name) => !before.has(name));
+      if (contents) mkdirSync(directories.path(`${name}/${contents}`));
+      assertEquals(directories.setModified(name!, Date.now() - age), 0);
+      return name!;
+    };
+    const [old, recent, full] = [killed(120_000), killed(10_000), killed(120_000, "item")];
+    const others = [full, "~", `~${"0".repeat(36)}`, old.slice(1)];
+    for (const name of others.slice(1)) {
+      mkdirSync(directories.path(name));
+      directories.setModified(name, 0);
+    }
+    if (posix.user === 0) {
+      const theirs = `~${crypto.randomUUID()}`;
+      mkdirSync(directories.path(theirs));
+      directories.setModified(theirs, 0);
+      chownSync(directories.path(theirs), 40_000, process.getgid!());
+      others.push(theirs);
+    }
+    const cleanup = new Cleanup(namespace);
+    {
+      let time = 0;
+      using _ = stub(performance, "now", () => time += 1e6);
+      cleanup.run(Infinity, Infinity);
+      const found = directories.list("").toSorted();
+      directories.setModified(recent, Date.now() - 120_000);
+      for (let i = 0; i < 3; i++) cleanup.run(Infinity, Infinity);
+      const later = directories.list("").toSorted();
+      rmSync(directories.root, { recursive: true });
+      namespace.close();
+      assertEquals(found, [...others, recent, "loops"].toSorted());
+      assertEquals(later, [...others, "loops"].toSorted());
+    }
+  });
+
   it("is not postponed by any number of names of buses", async () => {
     using bus = await HandmadeBus.open(fresh());
     const { busDirectory, directories, names, processes } = bus.internals;

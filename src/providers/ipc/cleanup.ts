@@ -12,6 +12,7 @@ import { nameOfItem, queueDirectory } from "./items.ts";
 import { Leases } from "./leases.ts";
 import { eventsOf, inboxOf } from "./names.ts";
 import { BUSES, type Namespace, THREAD } from "./namespace.ts";
+import { isAside } from "./new_directory.ts";
 import { PART, progress, type Steps, TURN } from "./walk.ts";
 
 /** Milliseconds between two parts of a cleanup, and between the cleanups of two other namespaces. */
@@ -29,6 +30,9 @@ const LEAST = 256;
 const INTERVAL = 2_000;
 /** The largest number of buses that counts for that: as many as Linux allows by default. Members of a group can create any number of names. */
 const MAX_COUNTED = 128;
+
+/** Milliseconds after which a directory without its name was left by a process that was killed. */
+const ASIDE_AGE = 60_000;
 
 /**
  * Removes what a bus has created for itself, in a limited number of steps. Its crash slot stays until the item in it was given back. Senders
@@ -81,11 +85,24 @@ function* removeDirectories(namespace: Namespace, buses: readonly string[]): Ste
   }
 }
 
-/** Removes the dead buses that have a directory, in steps. */
+/** Removes the dead buses that have a directory, and directories that processes left when they were killed, in steps. */
 function* removeDead(namespace: Namespace): Steps {
   let listed: readonly string[] = [];
   yield* namespace.directories.walk(BUSES, { visit: (_, names) => void (listed = names), leaf: () => true });
   yield* removeBuses(namespace, yield* namespace.dead(listed));
+  if (namespace.directories.shared) yield* removeAside(namespace);
+}
+
+/** Removes this user's old directories that never got their name, if they are empty. A process that is slow makes its directory again. */
+function* removeAside({ directories, posix }: Namespace): Steps {
+  let listed: readonly string[] = [];
+  yield* directories.walk("", { visit: (_, names) => void (listed = names.filter(isAside)), leaf: () => true });
+  for (const name of listed) {
+    const stat = directories.stat(name);
+    const own = typeof stat === "object" && stat.directory && stat.uid === posix.user;
+    if (own && Date.now() - stat.modified > ASIDE_AGE) directories.prune(name);
+    yield;
+  }
 }
 
 /** Removes all dead buses of a namespace, also those of PyMQ, in steps. */

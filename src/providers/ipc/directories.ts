@@ -117,8 +117,7 @@ export class Directories {
 
   /** Runs `create`, which needs a directory. If the directory is missing, it is created, and removed again if `create` fails. */
   within(directory: string, create: () => number): number {
-    let result = create();
-    let attempt = 0;
+    let [result, attempt] = [create(), 0];
     while (result === -Errno.ENOENT && attempt++ < ATTEMPTS) {
       const made = this.make(directory);
       result = made < 0 && made !== -Errno.EEXIST ? made : create();
@@ -201,8 +200,9 @@ export class Directories {
     return this.#at(path, (at, name) => this.#posix.openFile(name, false, at));
   }
 
-  /** Opens a directory to be listed or locked. */
+  /** Opens a directory to be listed or locked. The root, `""`, was checked when it was opened, and may be sticky. */
   openDirectory(path: string): number {
+    if (path === "") return this.#at(".", (at, name) => this.#posix.openDirectory(name, at, true));
     return this.#at(path, (at, name) => this.#enter(name, at, mayBePymqs(path), true));
   }
 

@@ -8,8 +8,16 @@ import { Errno } from "./errno.ts";
 import { check } from "./errors.ts";
 import type { Posix } from "./posix.ts";
 
+/** The name of a directory that has no group yet. */
+const ASIDE = /^~[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/;
+
 /** The errors of a directory that cannot get a name because something else has it. */
 const TAKEN: number[] = [Errno.EEXIST, Errno.ENOTEMPTY, Errno.ENOTDIR, Errno.EPERM];
+
+/** Returns whether {@linkcode createDirectory} has given a directory this name until its group has it. */
+export function isAside(name: string): boolean {
+  return ASIDE.test(name);
+}
 
 /** Creates the root of a namespace, for this user only, then sets its group and mode. Returns an errno if it fails. */
 export function createRoot(posix: Posix, path: string, access: Access): number {
