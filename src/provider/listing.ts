@@ -34,8 +34,8 @@ export async function limitedAsync<T extends Name>(of: string, names: AsyncItera
   return found;
 }
 
-/** Returns a function that adds a name to a list, or returns false after it has written the warning. */
-function adderTo<T extends Name>(found: T[], of: string, max: number): (name: T) => boolean {
+/** Returns a function that adds a name to a list within the same limits, or returns false after it has written the warning. */
+export function adderTo<T extends Name>(found: T[], of: string, max: number): (name: T) => boolean {
   let size = 0;
   return (name) => {
     size += String(name).length;

@@ -91,6 +91,50 @@ describe("an IPC admin", () => {
     assert(most <= 2 * PART, `${most} calls in one turn`);
   });
 
+  it("lists topics, patterns, groups, functions and buses in parts", async () => {
+    const count = 3_000;
+    await inspected(async (admin, { names, posix, processes }, root) => {
+      const someBus = () => names.newBus({ ...processes.self, pid: 1 + Math.floor(4e6 * Math.random()) }, 0);
+      const bus = names.newBus(processes.self, 0);
+      for (const directory of ["patterns", "subscribers", "subscribers/all", "servers"]) {
+        mkdirSync(`${root}/${directory}`);
+      }
+      for (let i = 0; i < count; i++) {
+        writeFileSync(`${root}/patterns/group~${i}`, `=t${i}\0t${i}@g`);
+        writeFileSync(`${root}/patterns/${bus}~${i}`, `p${i}*`);
+        symlinkSync("x", `${root}/subscribers/all/${someBus()}`);
+        const directory = `${root}/servers/${hashed(`f${i}`)}`;
+        mkdirSync(directory);
+        symlinkSync(`f${i}`, `${directory}/${someBus()}`);
+        symlinkSync(`f${i}`, `${directory}/${bus}`);
+        mkdirSync(`${root}/loops/${someBus()}`);
+        mkdirSync(`${root}/loops/${names.newBus(processes.self, 0)}`);
+      }
+      const lists = [() => admin.topics(), () => admin.functions(), () => admin.groups(), () => admin.buses()];
+      for (const list of [...lists, () => admin.inboxes()]) {
+        let [most, turn] = [0, 0];
+        let next = setImmediate(function count() {
+          most = Math.max(most, turn);
+          turn = 0;
+          next = setImmediate(count);
+        });
+        const methods = posix as unknown as Record<string, (...args: unknown[]) => unknown>;
+        const real = { openFile: methods.openFile!, readLinkBytes: methods.readLinkBytes!, stat: methods.stat! };
+        for (const [name, call] of Object.entries(real)) {
+          methods[name] = (...args) => (turn++, call.apply(posix, args));
+        }
+        try {
+          await list();
+        } finally {
+          Object.assign(posix, real);
+          clearImmediate(next);
+        }
+        most = Math.max(most, turn);
+        assert(most <= 4 * PART, `${most} calls in one turn of ${list}`);
+      }
+    });
+  });
+
   it("reads a limited number of servers of all functions", async () => {
     const told = await inspected(async (admin, { bodyFiles, names, processes }, root) => {
       for (let i = 0; i < 21; i++) {

@@ -7,21 +7,21 @@ import { removeBuses } from "./cleanup.ts";
 import { countItems } from "./counts.ts";
 import type { Admin, BusInfo, Check, FunctionInfo, GroupInfo, QueueInfo, TopicInfo } from "../../provider/admin.ts";
 import { groupsOf } from "../../provider/bindings.ts";
-import { limited, MAX_SERVERS } from "../../provider/listing.ts";
+import { limited } from "../../provider/listing.ts";
 import { DEAD } from "../../provider/queue_names.ts";
 import { BusError } from "../../errors.ts";
 import { inParallel } from "../../internal/in_parallel.ts";
-import { originOfBus } from "../../internal/origin.ts";
-import { TextMap, textSet } from "../../internal/text_map.ts";
+import { textSet } from "../../internal/text_map.ts";
 import { textOf } from "../../internal/thrown.ts";
+import { pause } from "../../internal/time.ts";
 import { Leases } from "./leases.ts";
-import { eventsOf, hashed, inboxOf, MAX_PATTERN } from "./names.ts";
+import { eventsOf, inboxOf } from "./names.ts";
 import { type Raised, raiseLimits } from "./limits.ts";
+import { describeBuses, listBindings, listBuses, listFunctions, listTopics } from "./lists.ts";
 import { EVENTS, INBOX, MQUEUE } from "./mqueues.ts";
-import { Namespace, type Settings, THREAD } from "./namespace.ts";
-import { busOf, GROUP, PATTERNS } from "./patterns.ts";
+import { Namespace, type Settings } from "./namespace.ts";
 import { loadPosix } from "./posix.ts";
-import { finish, inParts } from "./walk.ts";
+import { inParts } from "./walk.ts";
 
 const LIMITS = "/proc/sys/fs/mqueue";
 /** The default of RLIMIT_MSGQUEUE in bytes. */
@@ -29,8 +29,6 @@ const USUAL = 819_200;
 
 /** The number of queues that are counted at the same time. */
 const PARALLEL = 256;
-
-const decoder = new TextDecoder();
 
 /** Checks the POSIX queues, and lists what a namespace contains. */
 export class IpcAdmin implements Admin {
@@ -75,79 +73,32 @@ export class IpcAdmin implements Admin {
       .map((name) => name.slice(prefix.length));
     const queues = textSet([...found, ...found.map((name) => name + DEAD)]);
     const some = limited(this.#titled("queues"), queues.keys());
-    const counted = await inParallel(some, PARALLEL, (name) => this.#count(name));
+    const counted = await inParallel(some, PARALLEL, async (name) => {
+      await pause(0); // others can create any number, so the event loop runs in between
+      return this.#count(name);
+    });
     return counted.filter(({ waiting = 0, leased = 0, delayed = 0 }) => waiting + leased + delayed > 0);
   }
 
   async topics(): Promise<TopicInfo[]> {
-    const { directories, names } = await this.#open();
-    const files = limited(
-      this.#titled("patterns"),
-      directories.list(PATTERNS).filter((file) => !isBinding(file)),
-    );
-    const patterns = new TextMap<number>();
-    for (const pattern of this.#texts("patterns", files.filter((file) => this.#lives(busOf(file))))) {
-      patterns.set(pattern, (patterns.get(pattern) ?? 0) + 1);
-    }
-    const found = new TextMap<number>();
-    const visit = (name: string, below: readonly string[]) => {
-      const subscribers = below.filter((bus) => this.#lives(bus)).length;
-      if (subscribers > 0) found.set(name, subscribers);
-    };
-    const leaf = (name: string) => names.parseBus(name) !== undefined;
-    finish(directories.walk("subscribers", { visit, leaf }));
-    const topics = limited(this.#titled("topics"), found.keys());
-    return [
-      ...topics.map((name) => ({ name, pattern: false, subscribers: found.get(name) })),
-      ...[...patterns].map(([name, subscribers]) => ({ name, pattern: true, subscribers })),
-    ];
+    return inParts(listTopics(await this.#open(), this.#titled));
   }
 
   async functions(): Promise<FunctionInfo[]> {
-    const { directories } = await this.#open();
-    const found = new TextMap<string[]>(
-      limited(this.#titled("functions"), directories.list("servers")).map((directory) => [directory, []]),
-    );
-    const registrations = found.keys().flatMap((directory) =>
-      directories.list(`servers/${directory}`).map((bus) => [directory, bus] as const)
-    );
-    for (const [directory, bus] of limited(this.#titled("servers of functions"), registrations, MAX_SERVERS)) {
-      if (this.#lives(bus)) found.get(directory)!.push(bus);
-    }
-    const functions = [...found].values().flatMap(([directory, buses]) => {
-      // an older version wrote no name
-      const texts = buses.values().flatMap((bus) => this.#text(`servers/${directory}`, bus));
-      const name = texts.find((name) => hashed(name) === directory);
-      return name === undefined ? [] : [[name, ...buses.map(busId)] as const];
-    });
-    return limited(this.#titled("functions"), functions).map(([name, ...servers]) => ({ name, servers }));
+    return inParts(listFunctions(await this.#open(), this.#titled));
   }
 
   async groups(): Promise<GroupInfo[]> {
-    const { directories } = await this.#open();
-    const files = limited(this.#titled("groups"), directories.list(PATTERNS).filter(isBinding));
-    return groupsOf(this.#texts("groups", files));
+    return groupsOf(await inParts(listBindings(await this.#open(), this.#titled)));
   }
 
   async buses(): Promise<BusInfo[]> {
-    const buses = await this.inboxes();
-    const { host } = originOfBus();
-    return buses.map((bus) => {
-      const namespace = this.#namespace!;
-      const parsed = namespace.names.parseBus(bus)!;
-      const opened = namespace.directories.stat(`${namespace.busDirectory(bus)}/${THREAD}`);
-      const { uid = -1, modified = -1 } = typeof opened === "object" ? opened : {};
-      // a member of the group can set any time
-      const since = modified >= 0 && modified <= Date.now() ? Math.round(modified) : undefined;
-      const process = namespace.processes.programOf(parsed, uid);
-      return { id: busId(bus), process, host, pid: parsed.pid, since };
-    });
+    return inParts(describeBuses(await this.#open(), await this.inboxes()));
   }
 
   /** Lists the names of the buses, which are the addresses of their inboxes. */
   async inboxes(): Promise<string[]> {
-    const buses = limited(this.#titled("buses"), (await this.#open()).buses());
-    return buses.filter((bus) => this.#lives(bus));
+    return inParts(listBuses(await this.#open(), this.#titled));
   }
 
   async leftovers(): Promise<string[]> {
@@ -195,29 +146,8 @@ export class IpcAdmin implements Admin {
     }
   }
 
-  /** Returns what a warning calls these things of the namespace. */
-  #titled(things: string): string {
-    return `${things} in the namespace ${this.#name}`;
-  }
-
-  /** Returns the texts of these files of patterns and bindings. */
-  #texts(things: string, files: readonly string[]): string[] {
-    return limited(this.#titled(things), files.values().flatMap((file) => this.#text(PATTERNS, file)));
-  }
-
-  /** Returns a list with the text of a file or link: an empty list if it has just been removed. */
-  #text(directory: string, file: string): string[] {
-    try {
-      return [decoder.decode(this.#namespace!.bodyFiles.readItem(directory, file, MAX_PATTERN))];
-    } catch {
-      return [];
-    }
-  }
-
-  #lives(bus: string): boolean {
-    const { names } = this.#namespace!;
-    return names.parseBus(bus) !== undefined && !this.#namespace!.gone(bus, "missing");
-  }
+  /** Returns how a warning calls these things of the namespace. */
+  readonly #titled = (things: string) => `${things} in the namespace ${this.#name}`;
 
   /** Checks the directory of subscriptions, leases and large bodies. */
   #directory(): Check {
@@ -304,16 +234,6 @@ export class IpcAdmin implements Admin {
     const detail = `queues, links and files of ${dead.length} bus(es) whose process has ended`;
     return { name, state: "risk", detail, mend: "tsmq reap removes them; so does the next bus of this user" };
   }
-}
-
-/** Returns whether a file of the patterns is the binding of a group. */
-function isBinding(file: string): boolean {
-  return file.startsWith(`${GROUP}~`);
-}
-
-/** Returns the id of a bus: the random part of its name. */
-function busId(bus: string): string {
-  return bus.slice(bus.lastIndexOf(".") + 1);
 }
 
 const ROOM = "raise RLIMIT_MSGQUEUE (`ulimit -q`, LimitMSGQUEUE= of systemd) or fs.mqueue.queues_max, or free queues " +
