@@ -2,12 +2,13 @@
 // run: on bun, waiting, kernel-queues
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { rmSync } from "node:fs";
 import { Bus } from "../../src/bus.ts";
 import { QueueEmptyError } from "../../src/errors.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { Peer } from "../support/peer.ts";
 import { pause, until } from "../support/until.ts";
-import { busesOf, fresh, KernelQueue, left } from "./ground.ts";
+import { busesOf, calls, fresh, KernelQueue, left, openNamespace } from "./ground.ts";
 
 const PEER = new URL("delayed_peer.ts", import.meta.url);
 
@@ -79,6 +80,32 @@ describe("a delayed item", () => {
     assertEquals([...leases.map(({ item }) => item), ...await drain(bus, "queue")], [0, 1, 2]);
     for (const lease of leases) await lease.ack();
     await queue.free();
+  });
+
+  it("is found in its order among more than are kept, without a list for each", async () => {
+    const namespace = fresh();
+    const ours = await openNamespace(namespace);
+    const { delayed, directories, names, posix } = ours;
+    const [queue, count] = [names.queue("queue"), 40_000];
+    const pathOf = (i: number) => `queues${queue}/later/0000000000/${String(i).padStart(16, "0")}-000000.0.0.x`;
+    directories.make(pathOf(0).slice(0, pathOf(0).lastIndexOf("/")));
+    for (let i = 0; i < count; i++) directories.symlink("x", pathOf(i));
+    let [taken, rounds] = [0, 0];
+    const lists = calls(posix, ["listOpen"], () => {
+      for (; rounds < count && taken < count; rounds++) {
+        for (const { path } of delayed.due(queue, 10)) {
+          if (path !== pathOf(taken)) return;
+          directories.unlink(path);
+          delayed.taken(queue);
+          taken++;
+        }
+      }
+    });
+    assertEquals([taken, rounds], [count, count / 10]);
+    assert(lists < rounds / 10, `${lists} lists for ${rounds} takes`);
+    assertEquals(delayed.due(queue), []);
+    ours.close();
+    rmSync(`/dev/shm/${namespace}`, { recursive: true, force: true });
   });
 
   it("is not lost if the process that receives it is killed", async () => {

@@ -1,7 +1,7 @@
 /** The names in a directory that is read often. */
 import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { Listing, TICK } from "../../src/providers/ipc/listing.ts";
+import { Listing, Listings, TICK } from "../../src/providers/ipc/listing.ts";
 
 describe("the names in a directory", () => {
   it("are chosen and sorted once until the directory changes", () => {
@@ -49,5 +49,29 @@ describe("the names in a directory", () => {
     assertEquals(listing.names(), ["0", "1"]);
     assertEquals(listing.names(), ["0", "1"]);
     assertEquals(reads, 2, "without a change, they are not read again");
+  });
+});
+
+describe("the names in many directories", () => {
+  it("are read once, those of a missing one each time, and have versions", () => {
+    let [names, reads] = [["a"] as string[] | number, 0];
+    const listings = new Listings({
+      path: (path) => path,
+      stat: () => typeof names === "number" ? names : { inode: 1, modified: 0, size: names.length } as never,
+      read: () => {
+        reads++;
+        return names;
+      },
+    });
+    const first = listings.read("queues");
+    assertEquals([first.names, listings.read("queues") === first, reads], [["a"], true, 1]);
+    names = ["a", "b"];
+    const second = listings.read("queues");
+    assertEquals([second.names, second.version === first.version], [["a", "b"], false]);
+    names = -2; // ENOENT
+    const missing = listings.read("queues");
+    assertEquals([missing.names, listings.read("queues").version === missing.version, reads], [[], true, 2]);
+    names = ["a", "b"];
+    assertEquals([listings.names("queues"), reads], [["a", "b"], 3]);
   });
 });

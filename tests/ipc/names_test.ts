@@ -21,6 +21,13 @@ describe(`names of POSIX queues and of the tree (seed ${SEED})`, () => {
     assertEquals(directoryOf("shop"), "shop");
   });
 
+  it("are kept for messages as long as they have few characters together: members of a group choose those of bindings", () => {
+    const many = new Names("shop");
+    const queues = Array.from({ length: 1_000 }, (_, i) => many.queue(`${i}/${"x".repeat(60_000)}`));
+    const kept = queues.map((queue) => many.title(queue).length).filter((length) => length > 60_000);
+    assertEquals([kept.length > 0, kept.length * 60_000 <= 2 ** 20], [true, true], `${kept.length} names`);
+  });
+
   it("are different for different names, and never leave their directory", () => {
     const random = new Random(SEED);
     const [queues, topics, directories] = [new Map<string, string>(), new Map<string, string>(), new Set<string>()];

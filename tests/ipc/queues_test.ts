@@ -2,12 +2,14 @@
 import { assert, assertEquals, assertNotEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { ClosedError, ProviderError } from "../../src/errors.ts";
+import { WeighedTextMap } from "../../src/internal/caches.ts";
 import type { Receiver, ReceiverContext, Sender } from "../../src/provider/provider.ts";
 import { Directories } from "../../src/providers/ipc/directories.ts";
 import { Errno } from "../../src/providers/ipc/errno.ts";
 import { loadPosix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { openReceiver } from "../../src/providers/ipc/receiver.ts";
+import { spy } from "../support/spy.ts";
 import { until } from "../support/until.ts";
 import { busesOf, fresh, HandmadeBus, left } from "./ground.ts";
 
@@ -249,22 +251,25 @@ describe("items that arrive too late", () => {
 describe("queues that were used once", () => {
   it("are forgotten when there are many", () =>
     both(async (_, receiver) => {
-      const listed: string[] = [];
-      const { exists, listing } = Directories.prototype;
-      Directories.prototype.listing = function (path) {
-        listed.push(path);
-        return listing.call(this, path);
-      };
+      const kept: unknown[] = [];
+      const end = spy(WeighedTextMap.prototype, "set", kept);
+      const { exists } = Directories.prototype;
       Directories.prototype.exists = () => true; // a queue whose directory does not exist needs no listings
       try {
         const { signal } = new AbortController();
         const take = (queue: string) => receiver.receive(queue, { max: 1, wait: 0, signal });
-        for (let i = 0; i < 5_000; i++) await take(`${i}`);
         await take("0");
+        const once = kept.splice(0).length;
+        await take("0");
+        assertEquals(kept.splice(0).length, 0);
+        for (let i = 1; i < 10_000; i++) await take(`${i}`);
+        kept.splice(0);
+        await take("0");
+        assertEquals([kept.length, once > 0], [once, true]);
       } finally {
-        Object.assign(Directories.prototype, { exists, listing });
+        end();
+        Directories.prototype.exists = exists;
       }
-      assertEquals(listed.filter((path) => path.endsWith("_0/held")).length, 2);
     }));
 });
 

@@ -12,14 +12,14 @@
  *
  * @module
  */
-import { LimitedTextMap } from "../../internal/caches.ts";
+import { LimitedTextMap, type WeighedTextMap } from "../../internal/caches.ts";
 import type { Postponed } from "../../internal/postponed.ts";
 import { pause } from "../../internal/time.ts";
 import type { BodyFiles } from "./body_files.ts";
 import type { Directories } from "./directories.ts";
 import { check } from "./errors.ts";
-import { type ItemFile, nameOfItem, parseItem, queueDirectory, untaken } from "./items.ts";
-import type { Listing } from "./listing.ts";
+import { type ItemFile, itemsInOrder, nameOfItem, queueDirectory, untaken } from "./items.ts";
+import type { Listed } from "./listing.ts";
 import { MAX_CACHED, type Names } from "./names.ts";
 import type { Posix } from "./posix.ts";
 
@@ -33,6 +33,8 @@ const PAGE = 60_000;
 const PAGE_NAME = /^\d{10}$/;
 /** The number of digits of a time in the name of an item. */
 const TIME_DIGITS = 16;
+/** The number of items that are kept in order. The names of the others are read again when so many are taken. */
+const KEPT = 16_384;
 /** The longest delay in milliseconds: 31 years. */
 const LONGEST = 1e12;
 /** The largest share of its time that a bus spends on reading names again while other buses put and take items. */
@@ -48,9 +50,12 @@ export interface DelayedItemsContext {
 
 /** The items of one queue whose minute has begun, ordered by their times. */
 interface Soon {
-  /** The directory listings from which the items were read. They stay the same arrays until a directory changes. */
-  readonly listed: readonly (readonly string[])[];
-  readonly items: readonly ItemFile[];
+  /** The versions of the names of the minutes, and of those in each minute, from which the items were read. */
+  readonly versions: readonly number[];
+  /** The minutes and names of the first items: `<minute>/<name>`. */
+  readonly items: readonly string[];
+  /** Whether there are more items in these minutes. */
+  readonly more: boolean;
   /** The index of the first item that this bus has not taken. */
   next: number;
   /** The start of the next minute that has items, or the time when an item that could not be taken is tried again. */
@@ -60,7 +65,7 @@ interface Soon {
 }
 
 /** The state of a queue without delayed items. */
-const NONE: Readonly<Soon> = { listed: [], items: [], next: 0, later: Infinity, until: 0 };
+const NONE: Readonly<Soon> = { versions: [], items: [], more: false, next: 0, later: Infinity, until: 0 };
 
 /** The delayed items of the queues of one namespace, for one half of a bus. */
 export class DelayedItems {
@@ -68,13 +73,13 @@ export class DelayedItems {
   /** A part of the names of items that makes them unique, because two processes may put items at the same time. */
   #id = `over-${crypto.randomUUID()}`;
   #count = 0;
-  #soon = new LimitedTextMap<Soon>(MAX_CACHED);
-  #listings = new LimitedTextMap<Listing>(MAX_CACHED);
+  #soon: WeighedTextMap<Soon>;
   #untaken = new LimitedTextMap<Postponed>(MAX_CACHED);
 
   /** Creates the delayed items of a namespace's queues. */
   constructor(context: DelayedItemsContext) {
     this.#context = context;
+    this.#soon = context.directories.listings.map(({ items, versions }) => items.length + versions.length);
   }
 
   /** Puts a message that may be taken after `delay` milliseconds. */
@@ -90,27 +95,33 @@ export class DelayedItems {
 
   /** Returns the items that may be taken now, at most `max`, in the order of their times. */
   due(queue: string, max = Infinity): readonly ItemFile[] {
-    const { items, next } = this.#read(queue);
-    if (next >= items.length) return [];
-    const now = nameAt(this.#context.posix.now());
-    let end = next;
-    while (end < items.length && end - next < max && items[end]!.name <= now) end++;
-    return items.slice(next, end);
+    const { items, next } = this.#read(queue, max);
+    const due: ItemFile[] = [];
+    if (next >= items.length) return due;
+    const [root, now] = [pagesOf(queue), nameAt(this.#context.posix.now())];
+    for (let i = next; i < items.length && due.length < max; i++) {
+      const item = fileOf(root, items[i]!);
+      if (item.name > now) break;
+      due.push(item);
+    }
+    return due;
   }
 
   /** Reports that this bus has taken or moved the first item of {@linkcode due}. */
   taken(queue: string): void {
     const soon = this.#soon.get(queue);
-    if (soon && ++soon.next >= soon.items.length && soon.listed.length > PAGES) this.#soon.delete(queue);
+    if (soon && ++soon.next >= soon.items.length && (soon.more || soon.versions.length > PAGES)) {
+      this.#soon.delete(queue);
+    }
   }
 
   /** Returns the milliseconds until the queue has to be checked again: 0 if an item is due, Infinity if there are no items. */
   wait(queue: string): number {
     const start = performance.now();
     const before = this.#soon.get(queue)?.until ?? 0;
-    const { items, next, later, listed, until } = this.#read(queue);
-    const unread = (listed.length > PAGES ? until : before) - start;
-    const first = next < items.length ? Number(items[next]!.name.slice(0, TIME_DIGITS)) / 1_000 : later;
+    const { items, next, later, versions, until } = this.#read(queue);
+    const unread = (versions.length > PAGES ? until : before) - start;
+    const first = next < items.length ? Number(fileOf("", items[next]!).name.slice(0, TIME_DIGITS)) / 1_000 : later;
     const wait = Math.max(0, Math.min(first, later) - this.#context.posix.now());
     return unread > 0 ? Math.min(wait, unread) : wait;
   }
@@ -121,13 +132,11 @@ export class DelayedItems {
    */
   async counts(queue: string, now: number, all: boolean): Promise<{ readonly due: number; readonly later: number }> {
     const [root, current, end] = [pagesOf(queue), pageOf(now), nameAt(now)];
-    const pages = this.#listing(root).names().filter((page) => PAGE_NAME.test(page) && (all || page <= current));
+    const pages = this.#pages(root).names.filter((page) => all || page <= current);
     const counts = { due: 0, later: 0 };
     for (const [i, page] of pages.entries()) {
       if (i % PART === PART - 1) await pause(0); // members of a group can create any number
-      for (const name of this.#listing(`${root}/${page}`).names()) {
-        if (parseItem(name)) counts[name <= end ? "due" : "later"]++;
-      }
+      for (const name of this.#items(root, page).names) counts[name <= end ? "due" : "later"]++;
     }
     return counts;
   }
@@ -135,8 +144,8 @@ export class DelayedItems {
   /** Returns the names of the files of the oldest minutes that have begun. */
   files(queue: string): (readonly string[])[] {
     const [root, current] = [pagesOf(queue), pageOf(this.#context.posix.now())];
-    const begun = this.#listing(root).names().filter((page) => PAGE_NAME.test(page) && page <= current);
-    return begun.sort().slice(0, PAGES).map((page) => this.#listing(`${root}/${page}`).names());
+    const begun = this.#pages(root).names.filter((page) => page <= current);
+    return begun.slice(0, PAGES).map((page) => this.#items(root, page).names);
   }
 
   /** Makes the next access read the items again, because another bus has taken or moved one, or the queue was removed. */
@@ -152,55 +161,74 @@ export class DelayedItems {
     this.refresh(queue);
   }
 
-  #read(queue: string): Soon {
+  /** Returns at least `most` items, if there are so many. */
+  #read(queue: string, most = 0): Soon {
     const start = performance.now();
     const { directories, posix } = this.#context;
     const known = this.#soon.get(queue);
-    if (known && start < known.until && posix.now() < known.later) return known;
+    const enough = known && (!known.more || known.items.length - known.next >= most);
+    if (enough && start < known.until && posix.now() < known.later) return known;
     const root = pagesOf(queue);
-    const pages = this.#listing(root).names();
+    const { names: pages, version } = this.#pages(root);
     if (pages.length === 0) {
       this.#soon.delete(queue);
       return NONE;
     }
     const current = pageOf(posix.now());
-    const listed = [pages];
-    const sorted = pages.filter((page) => PAGE_NAME.test(page)).sort();
-    const begun = sorted.filter((page) => page <= current).slice(0, PAGES);
-    for (const page of begun) {
-      const names = this.#listing(`${root}/${page}`).names();
-      if (names.length === 0) directories.prune(`${root}/${page}`); // unless another bus has just put an item into it
-      listed.push(names);
-    }
+    const begun = pages.filter((page) => page <= current).slice(0, PAGES);
+    const listed = begun.map((page) => {
+      const items = this.#items(root, page);
+      if (items.names.length > 0) return items;
+      directories.prune(`${root}/${page}`); // unless another bus has just put an item into it
+      return this.#items(root, page);
+    });
     const now = posix.now();
-    const same = known && known.listed.length === listed.length &&
-      known.listed.every((names, i) => names === listed[i]);
+    const versions = [version, ...listed.map(({ version }) => version)];
+    const same = enough && versions.length === known.versions.length &&
+      versions.every((version, i) => version === known.versions[i]);
     if (same && now < known.later) {
       known.until = rest(start);
       return known;
     }
-    const next = sorted.find((page) => page > current);
+    const next = pages.find((page) => page > current);
     let later = next === undefined ? Infinity : Number(next) * PAGE;
     const postponed = this.#untaken.get(queue);
-    postponed?.keep(listed.slice(1).flat());
+    postponed?.keep(listed.flatMap(({ names }) => names));
     const shown = (name: string) => {
       const until = postponed?.until(name) ?? -Infinity;
       if (until > now) later = Math.min(later, until);
       return until <= now;
     };
-    const items = begun.flatMap((page, i) =>
-      listed[i + 1]!.filter(parseItem).filter(shown).sort().map((name) => ({ name, path: `${root}/${page}/${name}` }))
-    );
-    const soon = { listed, items, next: 0, later, until: rest(start) };
+    const items: string[] = [];
+    const limit = Math.max(KEPT, 2 * most);
+    for (const [i, page] of begun.entries()) {
+      for (const name of listed[i]!.names) {
+        if (items.length >= limit) break;
+        if (shown(name)) items.push(`${page}/${name}`);
+      }
+    }
+    const soon = { versions, items, more: items.length >= limit, next: 0, later, until: rest(start) };
     this.#soon.set(queue, soon);
     return soon;
   }
 
-  #listing(path: string): Listing {
-    let listing = this.#listings.get(path);
-    if (!listing) this.#listings.set(path, listing = this.#context.directories.listing(path));
-    return listing;
+  /** Returns the minutes that have items, in order. */
+  #pages(root: string): Listed {
+    return this.#context.directories.listings.read(root, minutesInOrder);
   }
+
+  #items(root: string, page: string): Listed {
+    return this.#context.directories.listings.read(`${root}/${page}`, itemsInOrder);
+  }
+}
+
+function minutesInOrder(names: readonly string[]): readonly string[] {
+  return names.filter((name) => PAGE_NAME.test(name)).sort();
+}
+
+/** Returns the file of an item in {@linkcode Soon}. */
+function fileOf(root: string, item: string): ItemFile {
+  return { path: `${root}/${item}`, name: item.slice(item.indexOf("/") + 1) };
 }
 
 function pagesOf(queue: string): string {

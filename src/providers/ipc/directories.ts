@@ -31,7 +31,7 @@ import {
   usable,
 } from "./access.ts";
 import { Errno } from "./errno.ts";
-import { Listing } from "./listing.ts";
+import { Listings } from "./listing.ts";
 import { mayBePymqs } from "./names.ts";
 import { createDirectory, createRoot } from "./new_directory.ts";
 import type { Posix, Stat } from "./posix.ts";
@@ -56,6 +56,8 @@ type Call<T> = (at: number, name: string, root: number) => T | number;
 export class Directories {
   /** The path of the namespace's own directory. */
   readonly root: string;
+  /** The names in directories that are read often. */
+  readonly listings: Listings = new Listings(this);
   #posix: Posix;
   #access: Access;
   /** The descriptor of the root while it is open. */
@@ -167,11 +169,6 @@ export class Directories {
   list(path: string): readonly string[] {
     const names = this.read(path);
     return typeof names === "number" ? [] : names;
-  }
-
-  /** Returns the cached listing of a directory that is read often. `arrange` chooses and sorts the names. */
-  listing(path: string, arrange?: (names: readonly string[]) => readonly string[]): Listing {
-    return new Listing(this, path, arrange);
   }
 
   /** Returns the names in a directory, or an errno. */

@@ -40,6 +40,11 @@ export function parseItem(name: string): Item | undefined {
   return { key, starts: Number(starts), lease: Number(lease), unconfirmed: unconfirmed !== "", bus };
 }
 
+/** Returns those names that are of items, in the order of their keys. */
+export function itemsInOrder(names: readonly string[]): readonly string[] {
+  return names.filter(parseItem).sort();
+}
+
 /** Returns the name of an item's file. */
 export function nameOfItem({ key, starts, lease, unconfirmed, bus }: Item): string {
   return `${key}.${starts}.${lease}${unconfirmed ? "?" : ""}.${bus}`;

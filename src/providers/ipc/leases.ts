@@ -19,7 +19,7 @@
  *
  * @module
  */
-import { LimitedTextMap } from "../../internal/caches.ts";
+import type { WeighedTextMap } from "../../internal/caches.ts";
 import { TextMap } from "../../internal/text_map.ts";
 import type { Delivery } from "../../provider/provider.ts";
 import { type ItemBatch, type Taken, UNREADABLE } from "./item_batch.ts";
@@ -28,9 +28,8 @@ import { check, systemError } from "./errors.ts";
 import { readItem } from "./frames.ts";
 import { asideDirectory, bodyDirectory, nameOfItem, parseItem, pathOf, queueDirectory } from "./items.ts";
 import { Errno } from "./errno.ts";
-import type { Listing } from "./listing.ts";
+import { Listing } from "./listing.ts";
 import { Moves } from "./moves.ts";
-import { MAX_CACHED } from "./names.ts";
 import type { Namespace } from "./namespace.ts";
 import { ReturnedItems, WALL } from "./returned_items.ts";
 
@@ -67,7 +66,7 @@ export class Leases {
   #bus: string;
   #moves: Moves;
   #returned: ReturnedItems;
-  #states = new LimitedTextMap<QueueState>(MAX_CACHED);
+  #states: WeighedTextMap<QueueState>;
   #count = 0;
 
   /** Creates the leases of the bus of this name. */
@@ -75,6 +74,7 @@ export class Leases {
     this.#namespace = namespace;
     this.#bus = bus;
     this.#moves = moves;
+    this.#states = namespace.directories.listings.map(({ heldNames }) => heldNames.length);
     this.#returned = new ReturnedItems(namespace);
   }
 
@@ -134,9 +134,7 @@ export class Leases {
     return true;
   }
 
-  /**
-   * Moves a held item to the directory of items that are too large to be read. No bus takes it from there; it is removed with its queue.
-   */
+  /** Moves a held item aside, because it is too large to be read. No bus takes it from there; it is removed with its queue. */
   putAside(queue: string, receipt: string): void {
     const { directories } = this.#namespace;
     const aside = asideDirectory(queue);
@@ -208,13 +206,13 @@ export class Leases {
 
   /** Returns the number of held items, and the numbers of returned items that are due at the time `now` and that are not. */
   counts(queue: string, now: number): { readonly held: number; readonly due: number; readonly delayed: number } {
-    const held = this.#expire(queue).held.names().filter(parseItem).length;
+    const held = this.#heldNames(queue, this.#expire(queue)).filter(parseItem).length;
     return { held, ...this.#returned.counts(queue, now) };
   }
 
   /** Returns the names of the files of the items that are held, and of those that were given back. */
   files(queue: string): (readonly string[])[] {
-    return [this.#state(queue).held.names(), this.#returned.files(queue)];
+    return [this.#heldNames(queue, this.#state(queue)), this.#returned.files(queue)];
   }
 
   /** Returns whether items that were given back are due, or cannot be listed. */
@@ -282,9 +280,7 @@ export class Leases {
     return touched < 0 ? touched : TOUCHED;
   }
 
-  /**
-   * Replaces another user's file by a copy, whose times can be set. If there is no room for a copy, the item is held until this bus ends.
-   */
+  /** Replaces another user's file by a copy, whose times can be set. Without room for a copy, the item is held until this bus ends. */
   #replaceByCopy(queue: string, receipt: string, lease: number): void {
     const { bodyFiles, directories } = this.#namespace;
     const held = `${queueDirectory(queue)}/held`;
@@ -310,11 +306,17 @@ export class Leases {
   #state(queue: string): QueueState {
     let state = this.#states.get(queue);
     if (!state) {
-      const held = this.#namespace.directories.listing(`${queueDirectory(queue)}/held`);
-      state = { held, heldNames: [], until: new TextMap(), checked: -Infinity };
-      this.#states.set(queue, state);
+      const held = new Listing(this.#namespace.directories, `${queueDirectory(queue)}/held`);
+      this.#states.set(queue, state = { held, heldNames: [], until: new TextMap(), checked: -Infinity });
     }
     return state;
+  }
+
+  #heldNames(queue: string, state: QueueState): readonly string[] {
+    const names = state.held.names();
+    const changed = names !== state.heldNames;
+    if (changed) this.#states.set(queue, Object.assign(state, { heldNames: names, until: new TextMap() }));
+    return names;
   }
 
   /** Gives back the items whose lease has expired or whose holder is dead. */
@@ -324,9 +326,7 @@ export class Leases {
     if (performance.now() - state.checked < CHECK_INTERVAL) return state;
     state.checked = performance.now();
     this.#moves.recover(queue);
-    const held = state.held.names();
-    if (held !== state.heldNames) state.until = new TextMap();
-    state.heldNames = held;
+    this.#heldNames(queue, state);
     const now = posix.now();
     for (const name of state.held.part()) {
       const item = parseItem(name);

@@ -1,8 +1,9 @@
 /**
- * The names in a directory that is read often.
+ * The names in directories that are read often.
  *
  * @module
  */
+import { Budget, WeighedTextMap } from "../../internal/caches.ts";
 import { Errno } from "./errno.ts";
 import { check } from "./errors.ts";
 import type { Stat } from "./posix.ts";
@@ -12,6 +13,14 @@ export const TICK = 20;
 
 /** The number of names in a part. */
 const PART = 256;
+
+/**
+ * The number of names that the caches of one half of a bus keep. Members of a group can create any number of directories, and give those that
+ * a bus has read other names, so a number of directories limits nothing.
+ */
+export const MAX_NAMES: number = 2 ** 18;
+/** The number of names that need as much memory as an entry without any, and as many characters of a path as one name needs. */
+const WEIGHT = { entry: 16, characters: 64 };
 
 /** The errors of a directory that does not exist, or that this user may not read. */
 const NO_DIRECTORY: number[] = [Errno.ENOENT, Errno.ENOTDIR, Errno.ELOOP, Errno.EACCES];
@@ -29,11 +38,14 @@ export interface Tree {
   read(path: string): readonly string[] | number;
 }
 
+/** Chooses and sorts names. */
+export type Arrange = (names: readonly string[]) => readonly string[];
+
 /** The names in a directory, read again only when the directory has changed. */
 export class Listing {
   #tree: Tree;
   #path: string;
-  #arrange: ((names: readonly string[]) => readonly string[]) | undefined;
+  #arrange: Arrange | undefined;
   #names = NO_NAMES;
   /** The directory's state when its names were read. Undefined if the next change might not change the state. */
   #read: Stat | undefined;
@@ -44,7 +56,7 @@ export class Listing {
    * Creates a listing of the directory at this path of the tree, which need not exist. `arrange` chooses and sorts names when they are read,
    * not whenever they are used: others can create any number.
    */
-  constructor(tree: Tree, path: string, arrange?: (names: readonly string[]) => readonly string[]) {
+  constructor(tree: Tree, path: string, arrange?: Arrange) {
     this.#arrange = arrange;
     this.#tree = tree;
     this.#path = path;
@@ -65,9 +77,9 @@ export class Listing {
     return typeof names === "number" ? this.#none(names) : this.#names = this.#arrange?.(names) ?? names;
   }
 
-  /** Returns a part of the names, and at the next call those that follow: members of a group can create any number. */
+  /** Returns a part of the names that were read last, and at the next call those that follow: members of a group can create any number. */
   part(): readonly string[] {
-    const names = this.names();
+    const names = this.#names;
     const start = this.#next < names.length ? this.#next : 0;
     this.#next = start + PART;
     return names.slice(start, this.#next);
@@ -76,5 +88,55 @@ export class Listing {
   #none(result: number): readonly string[] {
     check(result, `Cannot list ${this.#tree.path(this.#path)}`, ...NO_DIRECTORY);
     return this.#names = NO_NAMES;
+  }
+}
+
+/** The names in a directory, as they were read. */
+export interface Listed {
+  readonly names: readonly string[];
+  /** A number that no other names have. To compare it, one need not keep them. */
+  readonly version: number;
+}
+
+/** The names of a directory that does not exist. They are not kept. */
+const MISSING: Listed = { names: NO_NAMES, version: -1 };
+
+/** The listings of many directories of a tree. They keep at most {@linkcode MAX_NAMES} names, together with the values of {@linkcode map}. */
+export class Listings {
+  #tree: Tree;
+  #budget = new Budget(MAX_NAMES);
+  #kept = this.map<Listed & { readonly listing: Listing }>(({ names }) => names.length);
+  #versions = 0;
+
+  /** Creates listings that keep nothing yet. */
+  constructor(tree: Tree) {
+    this.#tree = tree;
+  }
+
+  /** Returns the names in a directory. It is the same object until the directory changes, or its names were dropped. `arrange` depends only on the path. */
+  read(path: string, arrange?: Arrange): Listed {
+    const known = this.#kept.get(path);
+    const listing = known?.listing ?? new Listing(this.#tree, path, arrange);
+    const names = listing.names();
+    if (known?.names === names) return known;
+    if (names === NO_NAMES) {
+      this.#kept.delete(path);
+      return MISSING;
+    }
+    const listed = { listing, names, version: this.#versions++ };
+    this.#kept.set(path, listed);
+    return listed;
+  }
+
+  /** Returns the names in a directory, as {@linkcode read} does. */
+  names(path: string, arrange?: Arrange): readonly string[] {
+    return this.read(path, arrange).names;
+  }
+
+  /** Returns an empty map of values that contain names, or something else that takes as much memory. `count` returns their number. */
+  map<V>(count: (value: V) => number): WeighedTextMap<V> {
+    return new WeighedTextMap(this.#budget, (value, key) => {
+      return WEIGHT.entry + key.length / WEIGHT.characters + count(value);
+    });
   }
 }

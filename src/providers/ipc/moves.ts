@@ -11,9 +11,17 @@
 import { mark } from "../../provider/delivery_mark.ts";
 import { Errno } from "./errno.ts";
 import { readItem, writeItem } from "./frames.ts";
-import { bodyDirectory, type Item, movingDirectory, nameOfItem, parseItem, pathOf, queueDirectory } from "./items.ts";
-import { LimitedTextMap } from "../../internal/caches.ts";
-import type { Listing } from "./listing.ts";
+import {
+  bodyDirectory,
+  type Item,
+  itemsInOrder,
+  movingDirectory,
+  nameOfItem,
+  parseItem,
+  pathOf,
+  queueDirectory,
+} from "./items.ts";
+import { LimitedTextMap, type WeighedTextMap } from "../../internal/caches.ts";
 import type { OpenQueue } from "./mqueues.ts";
 import { MAX_CACHED } from "./names.ts";
 import type { Namespace } from "./namespace.ts";
@@ -35,14 +43,14 @@ type Where = "front" | number;
 export class Moves {
   #namespace: Namespace;
   #bus: string;
-  #moving = new LimitedTextMap<Listing>(MAX_CACHED);
   /** The items of each queue whose buses have paused while they moved them. The names in one queue do not displace those of others. */
-  #paused = new LimitedTextMap<LimitedTextMap<true>>(MAX_CACHED);
+  #paused: WeighedTextMap<LimitedTextMap<true>>;
 
   /** Creates the moves of the bus of this name. */
   constructor(namespace: Namespace, bus: string) {
     this.#namespace = namespace;
     this.#bus = bus;
+    this.#paused = namespace.directories.listings.map(({ size }) => size);
   }
 
   /**
@@ -97,9 +105,9 @@ export class Moves {
 
   /** Gives back the items whose bus has ended while it moved them. Returns the other items that are being moved. */
   recover(queue: string): string[] {
-    return this.#listing(queue).names().slice(0, MAX_MOVING).filter((name) => {
-      const item = parseItem(name);
-      if (!item) return false;
+    const { listings } = this.#namespace.directories;
+    return listings.names(movingDirectory(queue), itemsInOrder).slice(0, MAX_MOVING).filter((name) => {
+      const item = parseItem(name)!;
       // this bus is moving nothing now, so an item of its own here could be neither sent nor put back
       if (item.bus !== this.#bus && !this.#namespace.ended(item.bus)) return true;
       this.giveBack(queue, name);
@@ -128,15 +136,6 @@ export class Moves {
       `${queueDirectory(queue)}/back`,
       () => directories.rename(path, pathOf(queue, `back/${name}`)),
     );
-  }
-
-  #listing(queue: string): Listing {
-    let listing = this.#moving.get(queue);
-    if (!listing) {
-      listing = this.#namespace.directories.listing(movingDirectory(queue));
-      this.#moving.set(queue, listing);
-    }
-    return listing;
   }
 
   #send(open: OpenQueue, directory: string, name: string, starts: number, where: Where): boolean {

@@ -10,7 +10,7 @@
  * @module
  */
 import { builtin } from "../../internal/builtin.ts";
-import { LimitedTextMap } from "../../internal/caches.ts";
+import { Budget, WeighedTextMap } from "../../internal/caches.ts";
 
 /** The largest number of bytes of the name of a file or queue: the kernel's NAME_MAX. */
 const NAME_BYTES = 255;
@@ -31,6 +31,9 @@ export const MAX_BUSES = 1_024;
 
 /** The largest number of queues, directories, items or processes that one map caches. Members of a group can create any number of them. */
 export const MAX_CACHED = 1_024;
+
+/** The largest number of characters of the names that are kept for messages. Members of a group choose those of bound queues. */
+const HASHED = 2 ** 20;
 
 /** The queues that PyMQ creates for one process, without the prefix. No other namespace can have queues of these names. */
 const PYMQ_QUEUE = /^(?:\$\d{1,10}|__rpc_[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
@@ -61,7 +64,7 @@ export function directoryOf(namespace: string): string {
 export class Names {
   readonly #prefix: string;
   /** The users' names of the queues that have hashed names. */
-  readonly #hashed = new LimitedTextMap<string>(MAX_CACHED);
+  readonly #hashed = new WeighedTextMap<string>(new Budget(HASHED), ({ length }) => HASHED / MAX_CACHED + length);
 
   /** Creates the names of the namespace whose directory has this name. */
   constructor(directory: string) {

@@ -10,7 +10,7 @@ import { DelayedItems } from "./delayed_items.ts";
 import { Directories } from "./directories.ts";
 import { Errno } from "./errno.ts";
 import { raiseLimits } from "./limits.ts";
-import type { Listing } from "./listing.ts";
+import { Listing } from "./listing.ts";
 import { MessageQueues } from "./mqueues.ts";
 import { directoryOf, Names } from "./names.ts";
 import { Overflow } from "./overflow.ts";
@@ -80,7 +80,7 @@ export class Namespace {
     this.directories = new Directories(posix, `${directory}/${name}`, settings);
     this.directories.trust();
     const isBus = (name: string) => this.names.parseBus(name) !== undefined;
-    this.#buses = this.directories.listing(BUSES, (names) => names.filter(isBus));
+    this.#buses = new Listing(this.directories, BUSES, (names) => names.filter(isBus));
     this.bodyFiles = new BodyFiles(posix, this.directories, settings, fileLimit);
     this.queues = new MessageQueues(posix, this.names, settings);
     this.#pymq = new Directories(posix, `${pymqDirectory}/${name}`, settings);

@@ -12,14 +12,13 @@
  *
  * @module
  */
-import { LimitedTextMap } from "../../internal/caches.ts";
+import { LimitedTextMap, type WeighedTextMap } from "../../internal/caches.ts";
 import { pause } from "../../internal/time.ts";
 import type { BodyFiles } from "./body_files.ts";
 import type { Directories } from "./directories.ts";
-import { Errno } from "./errno.ts";
 import { check } from "./errors.ts";
-import { type ItemFile, movingDirectory, nameOfItem, parseItem, queueDirectory } from "./items.ts";
-import type { Listing } from "./listing.ts";
+import { type ItemFile, itemsInOrder, movingDirectory, nameOfItem, queueDirectory } from "./items.ts";
+import type { Arrange } from "./listing.ts";
 import { MAX_CACHED, type Names } from "./names.ts";
 
 /** The approximate number of items in a page. */
@@ -60,15 +59,13 @@ export class Overflow {
   #context: OverflowContext;
   /** Makes the names of items unique: two processes may have the same key. */
   #id = `over-${crypto.randomUUID()}`;
-  #moving = new LimitedTextMap<Listing>(MAX_CACHED);
-  #pages = new LimitedTextMap<Listing>(MAX_CACHED);
-  #items = new LimitedTextMap<Listing>(MAX_CACHED);
-  #heads = new LimitedTextMap<Head>(MAX_CACHED);
+  #heads: WeighedTextMap<Head>;
   #tails = new LimitedTextMap<Tail>(MAX_CACHED);
 
   /** Creates the overflow of a namespace's queues. */
   constructor(context: OverflowContext) {
     this.#context = context;
+    this.#heads = context.directories.listings.map(({ names }) => names.length);
   }
 
   /** Returns whether a queue has overflow. */
@@ -78,12 +75,12 @@ export class Overflow {
 
   /** Returns the names of the pages, in order. */
   pages(queue: string): readonly string[] {
-    return this.#listing(this.#pages, this.#path(queue), inOrder).names();
+    return this.#names(this.#path(queue), inOrder);
   }
 
   /** Returns the number of items that are being moved into the kernel's queue. The last one of the overflow may be among them. */
   moving(queue: string): number {
-    return this.#listing(this.#moving, movingDirectory(queue), itemsInOrder).names().length; // foreign files do not count
+    return this.#names(movingDirectory(queue), itemsInOrder).length; // foreign files do not count
   }
 
   /** Returns the time when an item was last moved into or out of the kernel's queue; undefined while a move is running. */
@@ -193,9 +190,8 @@ export class Overflow {
         this.#heads.set(queue, head);
         return head;
       }
-      const path = this.#path(queue, page);
-      directories.prune(path); // unless another bus has just put an item into it
-      if (directories.stat(path) === -Errno.ENOENT) this.#items.delete(path); // one with foreign files stays, and is not listed again
+      directories.prune(this.#path(queue, page)); // unless another bus has just put an item into it
+      this.#itemsIn(queue, page); // the listings forget it if it is gone
     }
     return undefined;
   }
@@ -211,17 +207,11 @@ export class Overflow {
   }
 
   #itemsIn(queue: string, page: string): readonly string[] {
-    return this.#listing(this.#items, this.#path(queue, page), itemsInOrder).names();
+    return this.#names(this.#path(queue, page), itemsInOrder);
   }
 
-  #listing(
-    listings: LimitedTextMap<Listing>,
-    path: string,
-    arrange?: (names: readonly string[]) => readonly string[],
-  ): Listing {
-    let listing = listings.get(path);
-    if (!listing) listings.set(path, listing = this.#context.directories.listing(path, arrange));
-    return listing;
+  #names(path: string, arrange: Arrange): readonly string[] {
+    return this.#context.directories.listings.names(path, arrange);
   }
 
   #path(queue: string, page?: string): string {
@@ -232,8 +222,4 @@ export class Overflow {
 
 function inOrder(names: readonly string[]): readonly string[] {
   return [...names].sort();
-}
-
-function itemsInOrder(names: readonly string[]): readonly string[] {
-  return names.filter(parseItem).sort();
 }

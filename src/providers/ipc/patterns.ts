@@ -21,7 +21,7 @@ import { TextMap } from "../../internal/text_map.ts";
 import type { BodyFiles } from "./body_files.ts";
 import type { Directories } from "./directories.ts";
 import { check } from "./errors.ts";
-import type { Listing } from "./listing.ts";
+import { Listing } from "./listing.ts";
 import { hashed, MAX_PATTERN } from "./names.ts";
 
 /** The directory of the patterns and bindings. */
@@ -96,7 +96,7 @@ export class Patterns {
     this.#directories = directories;
     this.#bodyFiles = bodyFiles;
     this.#isBus = isBus;
-    this.#listing = directories.listing(PATTERNS);
+    this.#listing = new Listing(directories, PATTERNS);
   }
 
   /**

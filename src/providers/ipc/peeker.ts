@@ -6,7 +6,7 @@
  * @module
  */
 import type { WaitingItem } from "../../provider/provider.ts";
-import { ItemBatch, UNREADABLE } from "./item_batch.ts";
+import { ItemBatch, MAX_UNREADABLE, UNREADABLE } from "./item_batch.ts";
 import type { CrashSlot } from "./crash_slot.ts";
 import { Errno } from "./errno.ts";
 import { check } from "./errors.ts";
@@ -46,7 +46,7 @@ export class Peeker {
   /** Returns waiting items, as `QueuePeeker.peek` does. */
   peek(queue: string, offset: number, limit: number): WaitingItem[] {
     const batch = new ItemBatch<WaitingItem>(limit);
-    for (const read of this.#waiting(queue)) {
+    for (const read of this.#waiting(queue, offset + limit + MAX_UNREADABLE)) {
       if (offset-- > 0) continue;
       batch.push(read() ?? UNREADABLE);
       if (batch.full) break;
@@ -54,8 +54,8 @@ export class Peeker {
     return batch.items;
   }
 
-  /** Yields functions that read the items, in the order in which they will be taken. */
-  *#waiting(queue: string): Generator<() => WaitingItem | undefined> {
+  /** Yields functions that read the items, in the order in which they will be taken; of those that were delayed, at most so many. */
+  *#waiting(queue: string, most: number): Generator<() => WaitingItem | undefined> {
     const { delayed, overflow } = this.#namespace;
     this.#moves.settle(queue);
     const directory = `${queueDirectory(queue)}/back`;
@@ -65,7 +65,7 @@ export class Peeker {
     const messages = this.#messages(queue);
     const later = messages.filter(({ priority }) => priority < DUE);
     for (const { bytes } of messages.slice(0, messages.length - later.length)) yield () => this.#read(queue, bytes, 0);
-    for (const item of delayed.due(queue)) yield () => this.#readFile(queue, item);
+    for (const item of delayed.due(queue, most)) yield () => this.#readFile(queue, item);
     for (const { bytes } of later) yield () => this.#read(queue, bytes, 0);
     for (const item of overflow.all(queue)) yield () => this.#readFile(queue, item);
   }

@@ -6,7 +6,7 @@
  */
 import { Errno } from "./errno.ts";
 import { parseItem } from "./items.ts";
-import type { Listing } from "./listing.ts";
+import { Listing } from "./listing.ts";
 import type { Moves } from "./moves.ts";
 import { DUE, type OpenQueue } from "./mqueues.ts";
 import type { Namespace } from "./namespace.ts";
@@ -47,7 +47,7 @@ export class Refill {
     this.#moves = moves;
     this.#key = key;
     this.#fault = fault;
-    this.#queues = namespace.directories.listing(QUEUES);
+    this.#queues = new Listing(namespace.directories, QUEUES);
   }
 
   /** Moves items into all kernel queues that have room. Returns the milliseconds until the next call. */

@@ -3,13 +3,12 @@
  *
  * @module
  */
-import { LimitedTextMap } from "../../internal/caches.ts";
+import type { WeighedTextMap } from "../../internal/caches.ts";
 import type { Postponed } from "../../internal/postponed.ts";
 import { TextMap } from "../../internal/text_map.ts";
 import { Errno } from "./errno.ts";
 import { parseItem, pathOf, queueDirectory, untaken } from "./items.ts";
-import type { Listing } from "./listing.ts";
-import { MAX_CACHED } from "./names.ts";
+import { Listing } from "./listing.ts";
 import type { Namespace } from "./namespace.ts";
 
 /** A modification time above this value is from the wall clock. */
@@ -32,11 +31,12 @@ interface QueueState {
 /** The returned items of the queues of one namespace. */
 export class ReturnedItems {
   #namespace: Namespace;
-  #states = new LimitedTextMap<QueueState>(MAX_CACHED);
+  #states: WeighedTextMap<QueueState>;
 
   /** Creates the returned items of a namespace's queues. */
   constructor(namespace: Namespace) {
     this.#namespace = namespace;
+    this.#states = namespace.directories.listings.map(({ names }) => names.length);
   }
 
   /** Returns the names of the items that are due, in the order in which they are taken. */
@@ -77,21 +77,18 @@ export class ReturnedItems {
 
   #read(queue: string): QueueState {
     const { directories } = this.#namespace;
-    let state = this.#states.get(queue);
-    if (!state) {
-      state = {
-        listing: directories.listing(`${queueDirectory(queue)}/back`),
-        names: [],
-        due: new TextMap(),
-        unread: [],
-        untaken: untaken(),
-      };
-      this.#states.set(queue, state);
-    }
+    const state: QueueState = this.#states.get(queue) ?? {
+      listing: new Listing(directories, `${queueDirectory(queue)}/back`),
+      names: [],
+      due: new TextMap(),
+      unread: [],
+      untaken: untaken(),
+    };
     const names = state.listing.names();
     if (names !== state.names) {
       const before = state.due;
       state.names = names;
+      this.#states.set(queue, state);
       state.untaken.keep(names);
       state.due = new TextMap();
       state.unread = [];

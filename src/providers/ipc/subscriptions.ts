@@ -12,14 +12,13 @@
  * @module
  */
 import { BusError } from "../../errors.ts";
-import { LimitedMap } from "../../internal/caches.ts";
+import { LimitedMap, type WeighedTextMap } from "../../internal/caches.ts";
 import type { TextMap } from "../../internal/text_map.ts";
 import type { BodyFiles } from "./body_files.ts";
 import type { Directories } from "./directories.ts";
 import { Errno } from "./errno.ts";
 import { check } from "./errors.ts";
 import { writePymq } from "./frames.ts";
-import type { Listing } from "./listing.ts";
 import { type MessageQueues, MQUEUE } from "./mqueues.ts";
 import { type Address, eventsOf, MAX_BUSES, type Names, type ParsedBus } from "./names.ts";
 import { busOf, PATTERNS, Patterns } from "./patterns.ts";
@@ -34,7 +33,7 @@ const ROUTE_CACHED = 250;
 const UNREAD = 250;
 /** Milliseconds between two checks whether PyMQ has created its own directory. */
 const ROOTS_CACHED = 1_000;
-/** The largest number of topics whose routes are cached, and of those whose servers are cached. */
+/** The largest number of topics for which the directory of the servers is cached. */
 const CACHE_SIZE = 16_384;
 
 /** The destinations of an event. */
@@ -54,8 +53,11 @@ export interface Destination extends Address {
   readonly named: boolean;
 }
 
+/** Returns the names of the buses in a directory. */
+type List = () => readonly string[];
+
 interface CachedRoute extends Route {
-  readonly directories: readonly Listing[];
+  readonly directories: readonly List[];
   /** The names that the directories contained. */
   readonly names: readonly (readonly string[])[];
   /** The state of the patterns, as {@linkcode Patterns.read} returned it. */
@@ -84,14 +86,17 @@ export class Subscriptions {
   /** The directory of the namespace, and PyMQ's if it is another one. */
   #roots: readonly Directories[];
   #rootsRead = performance.now();
-  #routes = new LimitedMap<CachedRoute>(CACHE_SIZE);
-  #servers = new LimitedMap<Listing>(CACHE_SIZE);
+  #routes: WeighedTextMap<CachedRoute>;
+  #servers = new LimitedMap<List>(CACHE_SIZE);
 
   /** Creates the subscriptions of a namespace. `onDead` is called when dead buses are found. */
   constructor(context: SubscriptionsContext, onDead: () => void) {
     this.#context = context;
     this.#onDead = onDead;
     this.#roots = context.roots();
+    this.#routes = this.#own.listings.map(({ names, destinations, queues }) => {
+      return names.flat().length + destinations.length + queues.size;
+    });
     this.patterns = new Patterns(this.#own, context.bodyFiles, this.#isBus);
   }
 
@@ -113,8 +118,8 @@ export class Subscriptions {
     if (performance.now() - this.#rootsRead > ROOTS_CACHED) this.discover();
     const patterns = this.patterns.read();
     const cached = this.#routes.get(topic);
-    const directories = cached?.directories ?? this.#topicListings(topic);
-    const names = directories.map((directory) => directory.names());
+    const directories = cached?.directories ?? this.#topicLists(topic);
+    const names = directories.map((list) => list());
     const unchanged = cached && cached.patterns === patterns &&
       names.every((each, i) => each === cached.names[i]) &&
       performance.now() - cached.checked < ROUTE_CACHED;
@@ -141,12 +146,12 @@ export class Subscriptions {
    * @throws {BusError} "busy" if other programs have written too many names
    */
   servers(topic: string): string[] {
-    let listing = this.#servers.get(topic);
-    if (!listing) {
-      listing = this.#busListing(this.#own, this.#context.names.servers(topic));
-      this.#servers.set(topic, listing);
+    let list = this.#servers.get(topic);
+    if (!list) {
+      list = this.#busList(this.#own, this.#context.names.servers(topic));
+      this.#servers.set(topic, list);
     }
-    return [...this.#living(listing.names(), `call "${topic}"`)];
+    return [...this.#living(list(), `call "${topic}"`)];
   }
 
   /** Links a bus to a topic. */
@@ -270,15 +275,16 @@ export class Subscriptions {
     return this.#context.names.topic(topic).shared ? this.#roots : [this.#own];
   }
 
-  #topicListings(topic: string): Listing[] {
+  #topicLists(topic: string): List[] {
     const { path } = this.#context.names.topic(topic);
-    return this.#topicRoots(topic).map((root) => this.#busListing(root, path));
+    return this.#topicRoots(topic).map((root) => this.#busList(root, path));
   }
 
-  /** Returns the listing of the buses in a directory. It leaves out those that strangers have put there: they could stop each send. */
-  #busListing(root: Directories, path: string): Listing {
+  /** Returns the list of the buses in a directory. It leaves out those that strangers have put there: they could stop each send. */
+  #busList(root: Directories, path: string): List {
     const { bodyFiles } = this.#context;
     const known = (name: string) => this.#isBus(name) && !bodyFiles.strange(`${path}/${name}`, root);
-    return root.listing(path, (names) => names.filter(known));
+    const arrange = (names: readonly string[]) => names.filter(known);
+    return () => root.listings.names(path, arrange);
   }
 }

@@ -6,14 +6,12 @@
  *
  * @module
  */
-import { LimitedTextMap } from "../../internal/caches.ts";
 import { TextMap } from "../../internal/text_map.ts";
 import type { Directories } from "./directories.ts";
 import { Errno } from "./errno.ts";
 import { BATCH_BYTES, writeBatch } from "./frames.ts";
-import type { Listing } from "./listing.ts";
 import type { MessageQueues } from "./mqueues.ts";
-import { inboxOf, MAX_BUSES, MAX_CACHED, type Names } from "./names.ts";
+import { inboxOf, MAX_BUSES, type Names } from "./names.ts";
 import type { Posix } from "./posix.ts";
 
 /** The directory of all queues. */
@@ -39,7 +37,6 @@ export interface WaitingContext {
 /** The buses that wait, for one half of a bus. */
 export class Waiting {
   #context: WaitingContext;
-  #listings = new LimitedTextMap<Listing>(MAX_CACHED);
   /** Queue → the time of the last wait of this bus, by `performance.now()`. */
   #registered = new Map<string, number>();
 
@@ -85,10 +82,8 @@ export class Waiting {
   }
 
   #names(queue: string): readonly string[] {
-    let listing = this.#listings.get(queue);
-    if (!listing) this.#listings.set(queue, listing = this.#context.directories.listing(directoryOf(queue)));
     try {
-      return listing.names();
+      return this.#context.directories.listings.names(directoryOf(queue));
     } catch {
       return []; // no descriptor is left: they find the item when they check
     }
