@@ -10,6 +10,7 @@ import { IpcAdmin } from "../../src/providers/ipc/admin.ts";
 import { cleanBriefly, Cleanup, OthersCleanup, removeBus, STEPS } from "../../src/providers/ipc/cleanup.ts";
 import { countItems, countWaiting } from "../../src/providers/ipc/counts.ts";
 import { bodyDirectory, queueDirectory } from "../../src/providers/ipc/items.ts";
+import { Files, STRANGE_PARTS } from "../../src/providers/ipc/files.ts";
 import { Leases } from "../../src/providers/ipc/leases.ts";
 import { Moves } from "../../src/providers/ipc/moves.ts";
 import { hashed, MAX_BUSES, MAX_CACHED } from "../../src/providers/ipc/names.ts";
@@ -426,5 +427,34 @@ describe("many names in the directory of all namespaces, where any user can crea
     await until("all are looked at", () => others.run() === Infinity);
     ours.close();
     rmSync(directory, { recursive: true });
+  });
+
+  it("are not listed without an end while they are created, nor are those of kernel queues", async () => {
+    const name = fresh();
+    const ours = await openNamespace(name);
+    const admin = new IpcAdmin(ipc().options as Settings, name);
+    await admin.queues(); // opens its namespace
+    const lists: Record<string, () => unknown> = {
+      "other namespaces": () => ours.others().next(),
+      "buses of PyMQ": () => ours.subscriptions.deadPymq().next(),
+      queues: () => admin.queues(),
+    };
+    const { listPart } = Files.prototype;
+    try {
+      for (const [what, list] of Object.entries(lists)) {
+        let parts = 0;
+        // the names are not UTF-8, and so are left out
+        Files.prototype.listPart = function (...args) {
+          return parts < 10 * STRANGE_PARTS ? Number(++parts > 0) : listPart.apply(this, args);
+        };
+        await list();
+        assertEquals(parts >= STRANGE_PARTS && parts < 10 * STRANGE_PARTS, true, `${what}: ${parts} parts`);
+      }
+    } finally {
+      Files.prototype.listPart = listPart;
+      await admin.close();
+      ours.close();
+      rmSync(`/dev/shm/${name}`, { recursive: true, force: true });
+    }
   });
 });

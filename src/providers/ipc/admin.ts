@@ -14,6 +14,7 @@ import { inParallel } from "../../internal/in_parallel.ts";
 import { textSet } from "../../internal/text_map.ts";
 import { textOf } from "../../internal/thrown.ts";
 import { pause } from "../../internal/time.ts";
+import { STRANGE_PARTS } from "./files.ts";
 import { Leases } from "./leases.ts";
 import { eventsOf, inboxOf } from "./names.ts";
 import { type Raised, raiseLimits } from "./limits.ts";
@@ -65,7 +66,7 @@ export class IpcAdmin implements Admin {
    */
   async queues(): Promise<QueueInfo[]> {
     const { directories, posix, names } = await this.#open();
-    const listed = posix.list(MQUEUE);
+    const listed = posix.list(MQUEUE, false, STRANGE_PARTS);
     const prefix = names.queue("x").slice(1, -1);
     const files = [...typeof listed === "number" ? this.#openQueues() : listed, ...directories.list("queues")];
     // $ begins the queues of buses, ~ the hashed names

@@ -7,6 +7,7 @@
  */
 import { Errno } from "./errno.ts";
 import { type Library, type Long, readLong } from "./ffi.ts";
+import { decodeName, encodePath, PATH_BYTES, writePath } from "./paths.ts";
 
 /** Flags for opening files and queues. */
 export const O_RDWR = 2;
@@ -35,9 +36,12 @@ const UTIME_OMIT = (1 << 30) - 2;
 const UTIME_NOW = (1 << 30) - 1;
 /** Bytes of the buffer for directory entries, as in the C library. */
 const LISTING_BYTES = 32 * 1024;
+/**
+ * The number of parts that are listed of a directory in which strangers may create names: 4 MiB of entries. While they do, Linux 6.6 to 6.10
+ * lists `/dev/shm` without an end.
+ */
+export const STRANGE_PARTS = 128;
 
-/** The largest number of bytes of a path, with the byte 0 at its end, as in the kernel. */
-const PATH_BYTES = 4_096;
 /** The largest number of bytes of the target of a symbolic link, as in the kernel. */
 export const LINK_BYTES: number = PATH_BYTES - 1;
 
@@ -67,24 +71,7 @@ export interface Mapping {
   unmap(): void;
 }
 
-const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-
-/** Encodes a path, or the name of a queue, for system calls. */
-export function encodePath(path: string): Uint8Array {
-  return encoder.encode(`${path}\0`);
-}
-
-/** Encodes a path into a buffer, because a new array takes more time than many system calls. A longer path gets a new array. */
-function writePath(path: string, buffer: Uint8Array): Uint8Array {
-  const text = `${path}\0`;
-  return encoder.encodeInto(text, buffer).read === text.length ? buffer : encoder.encode(text);
-}
-
-/** Returns whether the bytes that were decoded to this text are those of the text. Invalid bytes were decoded to U+FFFD. */
-function isTextOf(text: string, bytes: Uint8Array): boolean {
-  return !text.includes("\ufffd") || encoder.encode(text).join() === bytes.join();
-}
 
 /** The empty path, for a system call on the descriptor itself. */
 const NO_PATH = encodePath("");
@@ -220,24 +207,25 @@ export class Files {
     };
   }
 
-  /** Returns the names in a directory, or an errno. A symbolic link is followed only with `follow`. */
-  list(path: string, follow = false, at = AT_FDCWD): string[] | number {
-    const directory = this.openFile(path, follow, at);
+  /** Returns the names in a directory, as {@linkcode listOpen} does. A symbolic link is followed only with `follow`. */
+  list(path: string, follow = false, parts = Infinity): string[] | number {
+    const directory = this.openFile(path, follow);
     if (directory < 0) return directory;
     try {
-      return this.listOpen(directory);
+      return this.listOpen(directory, parts);
     } finally {
       this.close(directory);
     }
   }
 
-  /** Returns the names in a directory that was opened to be read, or an errno. */
-  listOpen(directory: number): string[] | number {
+  /** Returns the names in a directory that was opened to be read, or an errno. It reads at most so many parts, of about 1,000 names each. */
+  listOpen(directory: number, parts = Infinity): string[] | number {
     const names: string[] = [];
-    for (;;) {
-      const length = this.listPart(directory, names);
-      if (length <= 0) return length < 0 ? length : names;
+    for (let left = parts, length = 1; left > 0 && length > 0; left--) {
+      length = this.listPart(directory, names);
+      if (length < 0) return length;
     }
+    return names;
   }
 
   /**
@@ -252,8 +240,8 @@ export class Files {
     const length = this.result(call);
     for (let at = 0; at < length; at += view.getUint16(at + 16, true)) {
       const bytes = buffer.subarray(at + 19, buffer.indexOf(0, at + 19));
-      const name = decoder.decode(bytes);
-      if (name !== "." && name !== ".." && isTextOf(name, bytes)) names.push(name);
+      const name = decodeName(bytes);
+      if (name !== undefined && name !== "." && name !== "..") names.push(name);
     }
     return length;
   }

@@ -10,6 +10,7 @@ import { DelayedItems } from "./delayed_items.ts";
 import { Directories } from "./directories.ts";
 import { Errno } from "./errno.ts";
 import { raiseLimits } from "./limits.ts";
+import { STRANGE_PARTS } from "./files.ts";
 import { Listing } from "./listing.ts";
 import { MessageQueues } from "./mqueues.ts";
 import { directoryOf, Names } from "./names.ts";
@@ -141,7 +142,7 @@ export class Namespace {
    */
   *others(): Generator<Namespace | undefined> {
     const { directory } = this.#settings;
-    const listed = this.posix.list(directory, true);
+    const listed = this.posix.list(directory, true, STRANGE_PARTS);
     for (const [i, name] of (typeof listed === "number" ? [] : listed).entries()) {
       if (i % SKIPPED === SKIPPED - 1) yield undefined; // any user can create any number
       const path = `${directory}/${name}`;

@@ -7,9 +7,10 @@
  */
 import { Errno } from "./errno.ts";
 import { type Library, type Long, openLibrary, readLong } from "./ffi.ts";
-import { encodePath, Files, O_CLOEXEC, O_CREAT, O_EXCL, O_NONBLOCK, O_RDWR } from "./files.ts";
+import { Files, O_CLOEXEC, O_CREAT, O_EXCL, O_NONBLOCK, O_RDWR } from "./files.ts";
+import { encodePath } from "./paths.ts";
 
-export { encodePath, type Mapping, type Stat } from "./files.ts";
+export type { Mapping, Stat } from "./files.ts";
 
 const CLOCK_MONOTONIC = 1;
 /** The value of a limit that is not set: RLIM_INFINITY. */

@@ -18,6 +18,7 @@ import type { BodyFiles } from "./body_files.ts";
 import type { Directories } from "./directories.ts";
 import { Errno } from "./errno.ts";
 import { check } from "./errors.ts";
+import { STRANGE_PARTS } from "./files.ts";
 import { writePymq } from "./frames.ts";
 import { type MessageQueues, MQUEUE } from "./mqueues.ts";
 import { type Address, eventsOf, MAX_BUSES, type Names, type ParsedBus } from "./names.ts";
@@ -196,7 +197,7 @@ export class Subscriptions {
       if (bus?.pymq && found.size < MAX_BUSES) found.set(name, bus);
       return bus !== undefined;
     };
-    const kernelQueues = posix.list(MQUEUE); // an errno where it is not mounted
+    const kernelQueues = posix.list(MQUEUE, false, STRANGE_PARTS); // an errno where it is not mounted
     if (typeof kernelQueues === "object") kernelQueues.forEach(leaf);
     for (const root of this.#roots) yield* root.walk("subscribers", { leaf });
     const dead: string[] = [];
