@@ -76,6 +76,9 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 /** The empty path, for a system call on the descriptor itself. */
 const NO_PATH = encodePath("");
 
+/** The access list of a file or directory, and that of what is created in a directory. */
+const ACCESS_LISTS = ["system.posix_acl_access", "system.posix_acl_default"].map(encodePath);
+
 /** The system calls for files and directories. */
 export class Files {
   readonly #library: Library;
@@ -289,9 +292,13 @@ export class Files {
     return length < 0 ? length : this.#link.subarray(0, length);
   }
 
-  /** Sets the group and the mode of a descriptor. */
+  /**
+   * Sets the group and the mode of a descriptor, and removes the access lists that it has from its directory: a user who has left the group may
+   * have set them there, to keep its access.
+   */
   share(descriptor: number, mode: number, group: number): number {
     const { native } = this.#library;
+    for (const list of ACCESS_LISTS) native.fremovexattr(descriptor, list);
     const keep = 0xffffffff;
     const changed = this.result(native.fchown(descriptor, keep, group));
     return changed < 0 ? changed : this.setMode(descriptor, mode);
