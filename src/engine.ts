@@ -7,13 +7,12 @@ import { CLOSE_TIMEOUT, Closing } from "./closing.ts";
 import { Codec } from "./codec/codec.ts";
 import { type Envelopes, UNSIGNED } from "./codec/envelope.ts";
 import type { Core } from "./core.ts";
-import { BusError, ClosedError, isUnavailable, ProviderError, UntrustedError, ValidationError } from "./errors.ts";
+import { BusError, ClosedError, isUnavailable, ProviderError } from "./errors.ts";
 import { BusErrorEvent, type BusState, BusStateEvent, type ErrorContext, type Gap, GapEvent } from "./events.ts";
 import type { Authorize, ExposeErrors } from "./hooks.ts";
 import { verbOn } from "./internal/arguments.ts";
 import { PendingWork } from "./internal/pending_work.ts";
 import { Work } from "./internal/work.ts";
-import { ReportLimit, WINDOW } from "./internal/report_limit.ts";
 import { isA, textOf } from "./internal/thrown.ts";
 import { backoff, pause, RETRY, withDeadline } from "./internal/time.ts";
 import type { Opening } from "./opening.ts";
@@ -39,6 +38,7 @@ import { Inbox } from "./rpc/inbox.ts";
 import { Posts } from "./rpc/posts.ts";
 import { Server } from "./rpc/server.ts";
 import { Activity } from "./telemetry/activity.ts";
+import { Reports } from "./telemetry/reports.ts";
 import { Telemetry } from "./telemetry/telemetry.ts";
 
 export { Queue } from "./queue/queue.ts";
@@ -48,8 +48,6 @@ export { streamFor, stubFor } from "./rpc/stub.ts";
 const FIRST_CONNECT = 10_000;
 /** Milliseconds before the end of `connectTimeout` at which the last attempt starts, at least: time for it to succeed. */
 const LAST_CONNECT = 1_000;
-/** The largest number of errors of rejected messages that are reported in a window. */
-const REJECTED = 100;
 
 /** The implementation of a bus, without its public verbs. */
 export class Engine implements Core {
@@ -62,6 +60,8 @@ export class Engine implements Core {
   envelopes: Envelopes = UNSIGNED;
   readonly telemetry: Telemetry;
   readonly activity: Activity = new Activity();
+  readonly report: Core["report"];
+  readonly reject: Core["reject"];
   readonly exposeErrors: ExposeErrors;
   readonly authorize?: Authorize;
   readonly features: Features;
@@ -84,14 +84,9 @@ export class Engine implements Core {
   #down = { receiver: false, sender: false };
   #upSince = -Infinity;
   #reconnects = 0;
-  #lastError: unknown;
+  #reports: Reports<ErrorContext>;
   #outage: unknown;
-  #refused = 0;
   #repeated = 0;
-  #rejected = new ReportLimit(REJECTED, (count) => {
-    const text = `Cannot report ${count} more rejected messages: there are at most ${REJECTED} reports in ${WINDOW} ms`;
-    this.report(new ValidationError(text), "");
-  });
   #closing = new AbortController();
   #end: Closing | undefined;
   #resolveClosed: (error: BusError | undefined) => void;
@@ -108,8 +103,10 @@ export class Engine implements Core {
     this.codec = new Codec(types, maxReceive);
     const dropped = () => this.caller.dropped();
     const full = () => this.server.load.full !== undefined;
-    this.decodings = new Decodings({ codec: this.codec, report: (...args) => this.report(...args), full, dropped });
     this.telemetry = new Telemetry(namespace, provider.name, log);
+    this.#reports = new Reports(this.telemetry, (...report) => emit(new BusErrorEvent(...report)));
+    ({ report: this.report, reject: this.reject } = this.#reports);
+    this.decodings = new Decodings({ codec: this.codec, report: this.report, full, dropped });
     this.exposeErrors = exposeErrors;
     this.authorize = authorize;
     this.features = provider.features;
@@ -236,12 +233,12 @@ export class Engine implements Core {
     return healthOf({
       state: this.#state,
       lastReceive: this.link.lastHeard,
-      lastError: this.#lastError,
+      lastError: this.#reports.last,
       pending: { calls: this.caller.pending, handlers: this.handlers.running },
       subscriptions: this.#dispatch.size,
       reconnects: this.#reconnects,
       restarts: this.link.restarts,
-      ...this.envelopes.signed && { refused: this.#refused, repeated: this.#repeated },
+      ...this.envelopes.signed && { refused: this.#reports.refused, repeated: this.#repeated },
     });
   }
 
@@ -262,7 +259,7 @@ export class Engine implements Core {
     const { server, caller, publisher } = this;
     const end = this.#end = new Closing(this, { dispatch: this.#dispatch, server, caller, publisher }, timeout);
     end.report.then((report) => {
-      this.#rejected.flush();
+      this.#reports.flush();
       this.activity.end();
       this.#setState("closed");
       this.#resolveClosed(undefined);
@@ -275,7 +272,7 @@ export class Engine implements Core {
   readonly receiveAnswer = (inbox: string, body: string): void => this.#inbox.messages([body], inbox);
 
   #connection(half: "receiver" | "sender", connected: boolean, error: unknown): void {
-    if (!connected && error !== undefined) this.#lastError = this.#outage = error;
+    if (!connected && error !== undefined) this.#reports.last = this.#outage = error;
     if (this.#down[half] === !connected) return;
     this.#down[half] = !connected;
     if (this.#state === "closing" || this.#state === "closed") return;
@@ -283,7 +280,7 @@ export class Engine implements Core {
     if (!down) {
       this.#upSince = performance.now();
       this.#reconnects++;
-      this.#lastError = this.#outage = undefined;
+      this.#reports.last = this.#outage = undefined;
     }
     if ((this.#state === "down") !== down) this.#setState(down ? "down" : "up", asBusError(error));
   }
@@ -317,21 +314,6 @@ export class Engine implements Core {
 
   readonly repeated = (): void => {
     this.#repeated++;
-  };
-
-  readonly report = (error: unknown, name: string, rejected = false, context?: ErrorContext): void => {
-    if (isA(error, UntrustedError)) this.#refused++;
-    this.#lastError = error;
-    if (rejected && !this.#rejected.pass()) return;
-    const { item: _item, headers: _headers, ...detail } = context ?? {}; // these may contain secrets
-    this.telemetry.log({
-      level: "error",
-      event: "error",
-      ...name && { name },
-      error,
-      ...context && { detail },
-    });
-    this.#emit(new BusErrorEvent(error, name, context));
   };
 }
 

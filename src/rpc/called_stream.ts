@@ -63,12 +63,17 @@ export class CalledStreams {
     return { [Symbol.asyncIterator]: iterate };
   }
 
-  /** Passes a message of this size, which takes `held` bytes, to its stream. An `unreadable` message ends the stream with that error. */
-  handleValues(value: unknown, size: number, held: number, unreadable?: ValidationError): void {
+  /**
+   * Passes a message of this size, which takes `held` bytes, to its stream. An `unreadable` message ends the stream with that error. Returns
+   * false if the message is malformed, or unreadable and of no stream.
+   */
+  handleValues(value: unknown, size: number, held: number, unreadable?: ValidationError): boolean {
     const message = readValues(value);
-    if (!message) return unreadable ? undefined : this.#core.report(malformed(), "", true);
+    if (!message && !unreadable) this.#core.reject(malformed, "");
+    if (!message) return false;
     const stream = this.#streams.get(message.id); // the stream may have ended
     stream?.handle(unreadable ? { ...message, values: [], end: {} } : message, size, held, unreadable);
+    return stream !== undefined || !unreadable;
   }
 
   /** Ends all streams with this error. */

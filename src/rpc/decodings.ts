@@ -14,9 +14,9 @@ import { REQUEST } from "./wire.ts";
 
 /**
  * Receives a decoded body, its text, and the bytes that its types take (`Codec.typed`). If the body could not be read, it receives the parts
- * that could be read, and the error.
+ * that could be read, and the error. Returns false if no honest bus sends such a body.
  */
-export type Accept = (decoded: Decoded, body: string, typed: number, unreadable?: ValidationError) => void;
+export type Accept = (decoded: Decoded, body: string, typed: number, unreadable?: ValidationError) => boolean;
 
 /**
  * Called with the parts of a body that can be read before an asynchronous schema validates the body. It may return a function to call after
@@ -51,7 +51,8 @@ export class Decodings extends PendingWork {
 
   /**
    * Decodes a body and passes it to `accept`. If the body cannot be read, it reports the error for the topic, queue or function of this
-   * name, and passes on the parts that can be read, because a peer may wait for the outcome. Returns false if no part can be read.
+   * name, and passes on the parts that can be read, because a peer may wait for the outcome. Returns false if no part can be read, or
+   * `accept` has returned false.
    */
   decode(body: string, name: string, accept: Accept, begin: Begin): boolean {
     if (this.#full(name)) return true;
@@ -59,7 +60,7 @@ export class Decodings extends PendingWork {
       const { codec } = this.#context;
       const decoded = codec.decode(body, this.#raw);
       if (decoded instanceof Promise) this.#await(decoded, ownText(body), codec.typed, name, accept, begin);
-      else accept(decoded, body, codec.typed);
+      else return accept(decoded, body, codec.typed);
       return true;
     } catch (error) {
       return this.#fail(error, body, name, accept);
@@ -76,19 +77,18 @@ export class Decodings extends PendingWork {
       end?.();
     };
     void this.track(
-      decoding.finally(ended).then((decoded) => accept(decoded, body, decoded.typed ?? typed)).catch((error) => {
+      decoding.finally(ended).then((decoded) => void accept(decoded, body, decoded.typed ?? typed)).catch((error) => {
         this.#fail(error, body, name, accept);
       }),
     );
   }
 
-  /** Reports an error. Passes on the parts of the body that can be read, and returns false if there are none. */
+  /** Reports an error. Passes on the parts of the body that can be read. Returns false as {@linkcode decode} does. */
   #fail(error: unknown, body: string, name: string, accept: Accept): boolean {
     this.#context.report(error, name, true);
-    if (!isA(error, ValidationError) || error.body !== body) return true;
+    if (!isA(error, ValidationError) || error.body !== body) return false;
     const outline = Codec.outline(body);
-    if (outline) accept(outline, body, 0, error);
-    return outline !== undefined;
+    return outline !== undefined && accept(outline, body, 0, error);
   }
 
   /** Returns whether so many messages wait for their schemas that this one is dropped. Its sender sends it again. */

@@ -4,9 +4,10 @@
  * @module
  */
 import type { Decoded } from "../codec/codec.ts";
+import type { Core } from "../core.ts";
 import type { Envelopes, Signed } from "../codec/envelope.ts";
 import { heldBytes } from "../codec/held_bytes.ts";
-import { RpcError } from "../errors.ts";
+import { RpcError, UntrustedError, type ValidationError } from "../errors.ts";
 import type { Link } from "../port/link.ts";
 import type { Caller } from "./caller.ts";
 import { untimely } from "./clocks.ts";
@@ -17,10 +18,10 @@ import { CREDIT, VALUES } from "./stream_messages.ts";
 import { ANSWER, CANCEL, readRequest, REQUEST } from "./wire.ts";
 
 /**
- * The number of unreadable parts after which the rest of a joined message is not read: each part is an error, which costs far more than the
- * bytes of a hostile part.
+ * The number of parts that no honest bus sends after which the rest of a joined message is not read: to parse a part, and to create its error,
+ * costs far more than its bytes.
  */
-const MAX_UNREADABLE = 4;
+const MAX_HOSTILE = 4;
 
 /** The parts of a bus that {@linkcode Inbox} uses. */
 interface InboxContext {
@@ -29,7 +30,8 @@ interface InboxContext {
   readonly decodings: Decodings;
   readonly caller: Caller;
   readonly server: Server;
-  readonly report: (error: unknown, name: string, rejected?: boolean) => void;
+  readonly report: Core["report"];
+  readonly reject: Core["reject"];
 }
 
 /** Handles the messages of a bus. */
@@ -50,31 +52,59 @@ export class Inbox {
         this.#bus.report(refused, "", true);
         continue;
       }
-      let unreadable = 0;
+      let hostile = 0;
       for (const each of split(body)) {
-        if (!this.#message(each, answersOnly, signed) && ++unreadable === MAX_UNREADABLE) break;
+        if (!this.#message(each, answersOnly, signed) && ++hostile === MAX_HOSTILE) break;
       }
     }
   }
 
-  /** Handles a message. Returns false if no part of it can be read. */
+  /** Handles a message. Returns false if no honest bus sends it. */
   #message(text: string, answersOnly: boolean, signed?: Signed): boolean {
-    const { caller, server, report } = this.#bus;
-    return this.#bus.decodings.decode(text, "", ({ value, type }, body, typed, unreadable) => {
-      const fault = signed && untimely(type, signed);
-      if (fault) report(fault, "", true);
-      else if (type === ANSWER) caller.handleAnswer(value, () => heldBytes(body, typed), unreadable);
-      else if (answersOnly) report(unknownMessage(), "", true);
-      else if (type === REQUEST) {
-        this.#encryptAnswers(value, signed);
-        server.handleRequest(value, heldBytes(body, typed), unreadable, signed);
-      } else if (type === VALUES) {
-        caller.streams.handleValues(value, body.length, heldBytes(body, typed), unreadable);
-      } else if (unreadable) return; // reported already
-      else if (type === CREDIT) server.streams.handleCredit(value);
-      else if (type === CANCEL && Array.isArray(value) && typeof value[0] === "string") server.cancel(value[0]);
-      else report(unknownMessage(), "", true);
-    }, (outline) => this.#begin(outline, signed));
+    return this.#bus.decodings.decode(
+      text,
+      "",
+      (...read) => this.#accept(answersOnly, signed, ...read),
+      (outline) => this.#begin(outline, signed),
+    );
+  }
+
+  /**
+   * Passes on a decoded message. Returns false if no honest bus sends it: it is of no known type, malformed, or `unreadable` and nobody waits
+   * for it. A call or an answer whose types cannot be restored may be honest: the buses may have different schemas.
+   */
+  #accept(
+    answersOnly: boolean,
+    signed: Signed | undefined,
+    { value, type }: Decoded,
+    body: string,
+    typed: number,
+    unreadable?: ValidationError,
+  ): boolean {
+    const { caller, server, reject } = this.#bus;
+    const held = () => heldBytes(body, typed);
+    const fault = signed && untimely(type, signed);
+    if (fault) {
+      reject(() => new UntrustedError(fault), "", true);
+      return true; // the transport may have been late
+    }
+    if (type === ANSWER) return caller.handleAnswer(value, held, unreadable) || !unreadable;
+    if (!answersOnly) {
+      if (type === REQUEST) return this.#request(value, held(), unreadable, signed);
+      if (type === VALUES) return caller.streams.handleValues(value, body.length, held(), unreadable);
+      if (type === CREDIT && !unreadable) return server.streams.handleCredit(value);
+      if (type === CANCEL && !unreadable && Array.isArray(value) && typeof value[0] === "string") {
+        server.cancel(value[0]);
+        return true;
+      }
+    }
+    if (!unreadable) reject(unknownMessage, ""); // otherwise it is reported already
+    return false;
+  }
+
+  #request(value: unknown, bytes: number, unreadable?: ValidationError, signed?: Signed): boolean {
+    this.#encryptAnswers(value, signed);
+    return this.#bus.server.handleRequest(value, bytes, unreadable, signed);
   }
 
   /** Handles messages of the topics of served functions. */
@@ -87,9 +117,8 @@ export class Inbox {
         continue;
       }
       this.#bus.decodings.decode(opened, topic, ({ value, type }, body, typed, unreadable) => {
-        if (type !== REQUEST) return; // other events on a function's topic are not for servers
-        this.#encryptAnswers(value, signed);
-        this.#bus.server.handleRequest(value, heldBytes(body, typed), unreadable, signed);
+        if (type !== REQUEST) return true; // other events on a function's topic are not for servers
+        return this.#request(value, heldBytes(body, typed), unreadable, signed);
       }, (outline) => this.#begin(outline, signed));
     }
   }

@@ -65,11 +65,15 @@ export class ServedStreams {
     return answer;
   }
 
-  /** Passes credit from the inbox to its stream. Credit for an unknown stream is ignored, because the stream may have ended. */
-  handleCredit(value: unknown): void {
+  /**
+   * Passes credit from the inbox to its stream. Credit for an unknown stream is ignored, because the stream may have ended. Returns false if
+   * the message is malformed.
+   */
+  handleCredit(value: unknown): boolean {
     const credit = readCredit(value);
-    if (!credit) return this.#core.report(malformed(), "", true);
-    this.#streams.get(credit.id)?.credit(credit);
+    if (credit) this.#streams.get(credit.id)?.credit(credit);
+    else this.#core.reject(malformed, "");
+    return credit !== undefined;
   }
 
   /** Ends a stream, because its caller no longer reads it. */

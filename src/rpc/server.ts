@@ -5,7 +5,7 @@
  */
 import type { Signed } from "../codec/envelope.ts";
 import type { Core } from "../core.ts";
-import { BusError, inWords, RpcError, ValidationError } from "../errors.ts";
+import { BusError, inWords, RpcError, TimeoutError, ValidationError } from "../errors.ts";
 import { Semaphore } from "../internal/semaphore.ts";
 import type { Stream } from "../port/streams.ts";
 import { userHeaders } from "../codec/headers.ts";
@@ -158,12 +158,16 @@ export class Server {
 
   /**
    * Handles a request from the inbox or from the function's topic. An `unreadable` request is answered with that error. A bus with keys has
-   * verified that the request is `signed`. `bytes` are those that it takes (`heldBytes`).
+   * verified that the request is `signed`. `bytes` are those that it takes (`heldBytes`). Returns false if the request is malformed.
    */
-  handleRequest(value: unknown, bytes: number, unreadable?: ValidationError, signed?: Signed): void {
+  handleRequest(value: unknown, bytes: number, unreadable?: ValidationError, signed?: Signed): boolean {
     const request = readRequest(value, signed);
-    if (!request && unreadable) return; // this was already reported
-    if (!request) return this.#core.report(new ValidationError("Cannot serve a request: it is malformed"), "", true);
+    if (request) this.#handle(request, bytes, unreadable, signed);
+    else if (!unreadable) this.#core.reject(malformed, "");
+    return request !== undefined;
+  }
+
+  #handle(request: Request, bytes: number, unreadable?: ValidationError, signed?: Signed): void {
     const { call, fn } = request;
     const exposed = this.#exposed.get(fn);
     if (call?.offer) return lateRequest(fn, call.deadline) ? undefined : this.#offer(request); // the call is refused
@@ -177,7 +181,7 @@ export class Server {
       // if this fails, the caller sends its request again
       if (answer !== false) return void this.#replies.track(this.#answers.repeat(request, answer));
       if (late) {
-        this.#core.report(late, fn, true);
+        this.#core.reject(() => new TimeoutError(late), fn);
         return this.#refuse(request, "late");
       }
       if (this.#served.refused(call.id, call.attempt ?? Infinity)) return this.#reply(request, "gone");
@@ -316,4 +320,8 @@ export class Server {
       return this.#answers.fail(work, error, !started);
     }
   }
+}
+
+function malformed(): ValidationError {
+  return new ValidationError("Cannot serve a request: it is malformed");
 }

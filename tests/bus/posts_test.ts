@@ -2,14 +2,16 @@ import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Bus, memory } from "../../mod.ts";
 import { engineOf } from "../../src/bus.ts";
-import { Codec } from "../../src/codec/codec.ts";
+import { Codec, type EventClass } from "../../src/codec/codec.ts";
 import { type Envelopes, UNSIGNED } from "../../src/codec/envelope.ts";
-import { RawClient } from "../../src/conformance/raw_client.ts";
+import { textOf } from "../../src/internal/thrown.ts";
 import { SignedEnvelopes } from "../../src/keys/signed_envelopes.ts";
 import type { Sender } from "../../src/provider/provider.ts";
 import { Posts, split } from "../../src/rpc/posts.ts";
-import { writeCancel, writeRequest } from "../../src/rpc/wire.ts";
-import { until } from "../support/until.ts";
+import { CREDIT, VALUES } from "../../src/rpc/stream_messages.ts";
+import { ANSWER, CANCEL, REQUEST, writeCancel, writeRequest } from "../../src/rpc/wire.ts";
+import { schema } from "../support/schema.ts";
+import { spy } from "../support/spy.ts";
 
 /** Posts, and what they have sent. Each message has this outcome. */
 function posting(outcome: () => Promise<boolean>, maxJoined?: number, envelopes: Envelopes = UNSIGNED) {
@@ -81,24 +83,6 @@ describe("Posts", () => {
     assertEquals(none.sent.map(([, message]) => message), texts);
   });
 
-  it("does not read the rest of a joined message after four parts that cannot be read", async () => {
-    const provider = memory();
-    await using bus = await Bus.open(provider, { namespace: "ns" });
-    const client = await RawClient.open(provider, bus.namespace);
-    const errors: string[] = [];
-    bus.addEventListener("error", (event) => errors.push((event.error as Error).message));
-    const { inbox } = engineOf(bus).link;
-    const unknown = '{"__obj":[],"__type":"x"}';
-    await client.sender.post(inbox, `\n${unknown}\n{\n${unknown}${"\n{".repeat(100)}\n${unknown}`);
-    await client.sender.post(inbox, unknown);
-    await until("all are read", () => errors.length >= 7);
-    const kinds = errors.map((text) => /unknown message type|JSON/.exec(text)?.[0]);
-    const json = ["JSON", "JSON", "JSON"];
-    const other = "unknown message type";
-    assertEquals(kinds, [other, "JSON", other, ...json, other], errors.join("\n"));
-    await client.close();
-  });
-
   it("keeps the order of the messages to an inbox that is forgotten because others join", async () => {
     const { posts, sent } = posting(arrived, 1_000);
     posts.joins("first");
@@ -128,4 +112,100 @@ describe("Posts", () => {
     assertEquals(split(message(257)), [message(257)]);
     assertEquals(split("{}\n{}"), ["{}\n{}"]);
   });
+});
+
+/** A bus, a function that handles a text of its inbox at once, and its reports. */
+async function receiving(types: EventClass[] = []) {
+  const bus = await Bus.open(memory(), { namespace: "ns", types });
+  const errors: string[] = [];
+  bus.addEventListener("error", ({ error }) => errors.push(textOf(error)));
+  const engine = engineOf(bus);
+  return { bus, errors, receive: (text: string) => engine.receiveAnswer(engine.link.inbox, text) };
+}
+
+const joined = (parts: readonly string[]) => `\n${parts.join("\n")}`;
+const tagged = (value: string, tag: string) => `{"__obj":${value},"__type":"${tag}"}`;
+/** A bigint that cannot be restored. */
+const TYPED = tagged('"x"', "tsmq:bigint");
+
+/** Parts that no bus sends. */
+const HOSTILE = {
+  "no JSON": "{",
+  "an object": "{}",
+  "an unknown type": tagged("[]", "x"),
+  "types that cannot be restored": TYPED,
+  "a malformed request": tagged("[1]", REQUEST),
+  "malformed values": tagged("[1]", VALUES),
+  "malformed credit": tagged("[1]", CREDIT),
+  "a malformed cancellation": tagged("[1]", CANCEL),
+  "credit that cannot be read": tagged(`["id",1,${TYPED}]`, CREDIT),
+  "a request that cannot be read": tagged(`[1,${TYPED}]`, REQUEST),
+  "values of no stream that cannot be read": tagged(`["id",0,[${TYPED}]]`, VALUES),
+  "an answer of no call that cannot be read": tagged(`["fn",${TYPED},"str",false,{"id":"a","server":"b"}]`, ANSWER),
+};
+
+describe("a joined message", () => {
+  for (const [what, part] of Object.entries(HOSTILE)) {
+    it(`is not read further after four parts that no bus sends: ${what}`, async () => {
+      const { bus, errors, receive } = await receiving();
+      receive(joined(Array(256).fill(part)));
+      assertEquals(errors.length, 4, errors[0]);
+      receive(part);
+      assertEquals(errors.length, 5);
+      await bus.close();
+    });
+  }
+
+  it("is read to its end if a bus may have sent it: late messages, and calls whose arguments a schema refuses", async () => {
+    class Order {
+      static readonly topic = "shop.Order";
+      static readonly schema = schema(() => ({ issues: [{ message: "no order" }] }));
+    }
+    const { bus, errors, receive } = await receiving([Order]);
+    const ran: string[] = [];
+    await bus.expose("fn", (text: string) => void ran.push(text));
+    const { inbox } = engineOf(bus).link;
+    const request = (args: string, deadline: number) =>
+      writeRequest("fn", "", { json: args }, { id: crypto.randomUUID(), inbox, deadline });
+    const soon = Date.now() + 60_000;
+    const kinds = {
+      "late answer": () => tagged('["fn",1,"int",false,{"id":"a","server":"b"}]', ANSWER),
+      "late values": () => tagged('["id",0,[1]]', VALUES),
+      "late credit": () => tagged('["id",1]', CREDIT),
+      "late cancellation": () => writeCancel("id"),
+      "late request": () => request('["late"]', 0),
+      "refused arguments": () => request(`[${tagged("{}", "shop.Order")}]`, soon),
+    };
+    const reported: number[] = [];
+    for (const [name, part] of Object.entries(kinds)) {
+      receive(joined([...Array.from({ length: 20 }, part), request(`["after ${name}"]`, soon)]));
+      reported.push(errors.splice(0).length);
+    }
+    assertEquals(ran, Object.keys(kinds).map((name) => `after ${name}`));
+    assertEquals(reported, [0, 0, 0, 0, 20, 20]);
+    await bus.close();
+  });
+});
+
+describe("a message that is not reported, because there were too many", () => {
+  const late = () => writeRequest("fn", "", { json: "[]" }, { id: crypto.randomUUID(), inbox: "inbox", deadline: 0 });
+  const readable = Object.entries(HOSTILE).filter(([, part]) => part !== "{" && !part.includes(TYPED));
+  for (
+    const [what, part] of [
+      ...readable.map(([what, part]) => [what, () => part] as const),
+      ["a late request", late] as const,
+    ]
+  ) {
+    it(`does not create an error: ${what}`, async () => {
+      const { bus, errors, receive } = await receiving();
+      for (let i = 0; i < 200; i++) receive(part());
+      assertEquals(errors.length, 100);
+      const created: unknown[] = [];
+      const end = spy(Set.prototype, "has", created); // each error of tsmq looks up whether its code can be retried
+      for (let i = 0; i < 1_000; i++) receive(part());
+      end();
+      assertEquals(created.filter((code) => code === "invalid" || code === "timeout").length, 0);
+      await bus.close();
+    });
+  }
 });

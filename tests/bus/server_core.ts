@@ -15,6 +15,7 @@ export function serverCore(post: Core["post"]): Core {
     handlers: new PendingWork(),
     closing: new AbortController().signal,
     report: () => {},
+    reject: () => {},
     recovering: () => false,
   } as unknown as Core;
 }
