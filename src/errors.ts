@@ -176,7 +176,7 @@ export type InvalidPart = "arguments" | "result" | "event" | "item" | "options";
 export class ValidationError extends BusError {
   /** The name of the class, also after minifying. */
   override name = "ValidationError";
-  /** The reasons, each with the path of the invalid part. */
+  /** The reasons, each with the path of the invalid part; at most 100 of those that a schema has found. */
   readonly issues: readonly Issue[];
   /**
    * The invalid part: the `"arguments"` of a call, which its caller can correct; the `"result"` of a function or a value of its stream, which

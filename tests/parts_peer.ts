@@ -3,11 +3,14 @@
  * each kind of part.
  */
 import process from "node:process";
+import * as v from "valibot";
 import { Bus, memory } from "../mod.ts";
 import { Codec } from "../src/codec/codec.ts";
 import { unwrap } from "../src/codec/envelope.ts";
 import { readMarks, writeMarks } from "../src/codec/marks.ts";
+import { validate } from "../src/codec/schema.ts";
 import { RawClient } from "../src/conformance/raw_client.ts";
+import { BusError, type ValidationError } from "../src/errors.ts";
 import { LimitedMap, LimitedTextMap } from "../src/internal/caches.ts";
 import { stringIn } from "../src/internal/json.ts";
 import { Inflow } from "../src/port/inflow.ts";
@@ -74,6 +77,17 @@ await measure("an event of a batch on a POSIX queue", (i) => {
   const batch = `\x01${[large, large].map(() => `7:90000,`).join("")}7:${body.length},\n`;
   const rest = large.slice(0, 90_000);
   return readEvents(encoder.encode(`${batch}topic 1${rest}topic 2${rest}topic 3${body}`))!.at(-1);
+});
+await measure("the message of an error", (i) => {
+  return new BusError("internal", arrived(id(i) + large)).message;
+});
+await measure("the issues of a schema", (i) => {
+  const text = v.pipe(v.string(), v.check(() => false, ({ input }) => arrived(`${i} ${input}`)));
+  try {
+    return validate(v.array(text), [arrived(large), 1], "it");
+  } catch (error) {
+    return (error as ValidationError).issues;
+  }
 });
 const decodings = new Decodings({
   codec: new Codec([Late]),

@@ -1,7 +1,8 @@
-import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertInstanceOf, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { assertType, type IsExact } from "@std/testing/types";
 import * as v from "valibot";
+import { z } from "zod";
 import { BusError, ValidationError } from "../src/errors.ts";
 import { type InferInput, type InferOutput, type StandardSchemaV1, validate } from "../src/codec/schema.ts";
 import { schema } from "./support/schema.ts";
@@ -42,6 +43,50 @@ describe("validate()", () => {
       error.message,
       "Cannot accept it: 1.k.Symbol(odd): a; 1.k.Symbol(odd): b; 1.k.Symbol(odd): c; 2 more",
     );
+  });
+
+  it("copies at most 100 issues, and looks at no others", () => {
+    let read = 0;
+    const issue = {
+      get message() {
+        read++;
+        return "no";
+      },
+    };
+    const issues = Array(100_000).fill(issue);
+    const error = assertThrows(() => validate(schema(() => ({ issues })), 1, "it"), ValidationError);
+    assertEquals([error.issues.length, read], [100, 100]);
+    assertEquals(error.message, "Cannot accept it: no; no; no; 99997 more");
+  });
+
+  it("copies of an issue only the keys, and at most 16,384 characters of its message", () => {
+    const received = new Map([[{ secret: 1 }, "x".repeat(100_000)]]);
+    const rows = v.map(v.object({ secret: v.number() }), v.pipe(v.string(), v.email()));
+    const [issue, ...others] = assertThrows(() => validate(rows, received, "it"), ValidationError).issues;
+    assertEquals([issue!.path, others], [['{"secret":1}'], []]);
+    assertMatch(issue!.message, /^Invalid email: Received "x+ … \(\d+ characters\) … x+"$/);
+    assert(issue!.message.length <= 16_384, `${issue!.message.length} characters`);
+  });
+
+  it("looks at few of very many elements if the schema says so, as SECURITY.md advises", () => {
+    let looked = 0;
+    const see = () => ++looked < 0;
+    const row = v.custom<object>(see);
+    const schemas = {
+      "valibot, a length before the elements": v.pipe(v.array(v.unknown()), v.maxLength(1_000), v.array(row)),
+      "valibot, abortEarly": v.config(v.array(row), { abortEarly: true }),
+      "zod, a length": z.array(z.custom<object>(see)).max(1_000),
+    };
+    const counts = Object.entries(schemas).map(([name, schema]) => {
+      looked = 0;
+      assertThrows(() => validate(schema, Array(10_000).fill({}), "it"), ValidationError);
+      return [name, looked];
+    });
+    assertEquals(Object.fromEntries(counts), {
+      "valibot, a length before the elements": 0,
+      "valibot, abortEarly": 1,
+      "zod, a length": 0,
+    });
   });
 
   it("reports a schema that throws, with the cause", async () => {

@@ -5,6 +5,7 @@
  */
 import { type InvalidPart, type Issue, ValidationError } from "../errors.ts";
 import { kindOf, type OptionChecks } from "../internal/arguments.ts";
+import { cut } from "../internal/printable.ts";
 import { textOf } from "../internal/thrown.ts";
 
 /**
@@ -92,8 +93,10 @@ export function checkSchema<S extends StandardSchemaV1 | undefined>(
   throw check.fault(name, `must be a Standard Schema, not ${kindOf(schema)}`);
 }
 
-/** The number of issues that an error message quotes. The error's `issues` has all of them. */
+/** The number of issues that an error message quotes. */
 const QUOTED = 3;
+/** The largest number of issues that an error has: a peer can send a list in which each element is invalid. */
+const MAX_ISSUES = 100;
 
 /**
  * Validates a value and returns the output of the schema. Returns a promise only if the schema is asynchronous.
@@ -121,29 +124,39 @@ export function validate<S extends StandardSchemaV1>(
   });
 }
 
+/** A value, or the issues that an error has, and the number of all. */
+type Outcome = { readonly value: unknown } | { readonly issues: Issue[]; readonly count: number };
+
 /** Checks the result of a schema, because a faulty schema may return anything. */
-function read(result: StandardSchemaV1.Result<unknown>): { value: unknown } | { issues: Issue[] } {
+function read(result: StandardSchemaV1.Result<unknown>): Outcome {
   const { issues } = result;
-  return issues ? { issues: issues.map(plainIssue) } : { value: (result as { value: unknown }).value };
+  if (!issues) return { value: (result as { value: unknown }).value };
+  return { issues: issues.slice(0, MAX_ISSUES).map(plainIssue), count: issues.length };
 }
 
 function accept<S extends StandardSchemaV1>(
-  outcome: ReturnType<typeof read>,
+  outcome: Outcome,
   what: string,
   part: InvalidPart | undefined,
 ): InferOutput<S> {
   if ("value" in outcome) return outcome.value as InferOutput<S>;
-  const { issues } = outcome;
+  const { issues, count } = outcome;
   const quoted = issues.slice(0, QUOTED).map(quote);
-  if (issues.length > QUOTED) quoted.push(`${issues.length - QUOTED} more`);
+  if (count > QUOTED) quoted.push(`${count - QUOTED} more`);
   throw new ValidationError(`Cannot accept ${what}: ${quoted.join("; ")}`, issues, { part });
 }
 
+/** Copies an issue without the received value, which its message and its path may contain. */
 function plainIssue({ message, path }: StandardSchemaV1.Issue): Issue {
-  const text = textOf(message);
-  return path
-    ? { message: text, path: path.map((part) => typeof part === "object" ? part.key : part) }
-    : { message: text };
+  const text = cut(textOf(message));
+  return path ? { message: text, path: path.map((part) => plainKey(typeof part === "object" ? part.key : part)) } : {
+    message: text,
+  };
+}
+
+/** Returns a key as it is, and the key of a map that is an object as text. */
+function plainKey(key: unknown): PropertyKey {
+  return typeof key === "number" || typeof key === "symbol" ? key : textOf(key);
 }
 
 function quote({ message, path }: Issue): string {

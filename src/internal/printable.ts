@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { ownShortText } from "./own_text.ts";
 
 /**
  * Matches control characters (C0, DEL, C1), line and paragraph separators, marks that change the direction of text, and lone surrogates. Made
@@ -31,11 +32,14 @@ export function printableLines(text: string): string {
 /** The largest number of characters of a text for people: a name from the wire may have megabytes. */
 const LONGEST = 16_384;
 
-/** Returns a text for people. If it is too long, its middle is left out, because the reason of an error is at its end. */
+/**
+ * Returns a text for people. If it is too long, its middle is left out, because the reason of an error is at its end, and the rest does not
+ * refer to it.
+ */
 export function cut(text: string): string {
   if (text.length <= LONGEST) return text;
   const end = LONGEST / 2 - 32; // with the note, it is short enough: the message of a worker's error is cut again by main
-  return `${text.slice(0, end)} … (${text.length - 2 * end} characters) … ${text.slice(-end)}`;
+  return ownShortText(`${text.slice(0, end)} … (${text.length - 2 * end} characters) … ${text.slice(-end)}`);
 }
 
 /** The largest number of levels of a value whose JSON is indented. */

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { ownShortText } from "./own_text.ts";
 
 /** The largest number of characters that a message quotes of a value. */
 const QUOTED = 1_000;
@@ -187,5 +188,5 @@ function beginningOf(value: object): object {
 }
 
 function cut(text: string): string {
-  return text.length > QUOTED ? `${text.slice(0, QUOTED)}…` : text;
+  return text.length > QUOTED ? ownShortText(`${text.slice(0, QUOTED)}…`) : text;
 }

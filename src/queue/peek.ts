@@ -7,7 +7,7 @@ import type { Received } from "../codec/envelope.ts";
 import { heldBytes } from "../codec/held_bytes.ts";
 import { type MessageHeaders, userHeaders } from "../codec/headers.ts";
 import type { Core } from "../core.ts";
-import { UnsupportedError, ValidationError } from "../errors.ts";
+import { type Issue, UnsupportedError, ValidationError } from "../errors.ts";
 import { type OptionChecks, optionNames } from "../internal/arguments.ts";
 import { isA } from "../internal/thrown.ts";
 import { Slices } from "../internal/time.ts";
@@ -17,8 +17,10 @@ const LIMIT = 10;
 /** The largest number of items of a peek, because all of them are in memory at once. Transports also limit their bytes. */
 const MAX_LIMIT = 10_000;
 
-/** About how many bytes the values of a peek take from which on it returns no more of them. */
+/** About how many bytes the values and the errors of a peek take from which on it returns no more of them. */
 const MAX_HELD = 64 * 2 ** 20;
+/** About how many bytes a character takes, and an issue or a key of its path. */
+const [CHARACTER, EACH] = [2, 64];
 
 /** Options of {@linkcode Queue.peek}. */
 export interface PeekOptions {
@@ -98,11 +100,13 @@ export async function peek<T>(
     const { body, headers, attempt } = received;
     try {
       const reading = read(received);
-      held += heldBytes(body, core.codec.typed);
+      const bytes = heldBytes(body, core.codec.typed);
       found.push({ item: await reading as T, attempt, headers: userHeaders(headers) });
+      held += bytes;
     } catch (error) {
       if (!isA(error, ValidationError)) throw error;
       found.push({ error, body, attempt, headers: userHeaders(headers) });
+      held += errorBytes(error, body);
     }
     if (held > MAX_HELD) break;
   }
@@ -127,4 +131,10 @@ export async function* peekBodies(
     await slices.next();
     yield { attempt, ...(core.envelopes.openItem(queue, body, topic, stored) ?? { body }) };
   }
+}
+
+/** Returns about how many bytes an error takes, with the body of its item. */
+function errorBytes({ issues }: ValidationError, body: string): number {
+  const size = ({ message, path = [] }: Issue) => CHARACTER * message.length + EACH * (1 + path.length);
+  return issues.reduce((bytes, issue) => bytes + size(issue), CHARACTER * body.length);
 }
