@@ -68,6 +68,15 @@ await measure("the trace of an old envelope", (i) => {
   const trace = `00-${"ab".repeat(16)}-${"cd".repeat(7)}${i + 10}-01`;
   return unwrap(arrived(`{"__traceparent":"${trace}","__obj":${large}}`))!.headers;
 });
+await measure("a header", (i) => {
+  return unwrap(arrived(`{"__tsmq":{"name":"${id(i)}"},"__obj":${large}}`))!.headers["name"];
+});
+await measure("a long header", (i) => {
+  return unwrap(arrived(`{"__tsmq":{"name":"${id(i).repeat(300)}"},"__obj":${large}}`))!.headers["name"];
+});
+await measure("a header with escapes", (i) => {
+  return unwrap(arrived(`{"__tsmq":{"name":"\\u007d${id(i)}"},"__obj":${large}}`))!.headers["name"];
+});
 await measure("a string of a JSON text", (i) => stringIn(arrived(JSON.stringify(id(i)) + large).slice(0, 24)));
 await measure("the receipt of a handed over item", (i) => {
   return readHandedOver(arrived(`1.1.1.1\nthe receipt of number ${i + 100}:0\n${large}`))!.delivery.receipt;

@@ -7,6 +7,7 @@ import { type InvalidPart, ValidationError } from "../errors.ts";
 import { kindOf } from "../internal/arguments.ts";
 import { endOfString, unescape } from "../internal/json.ts";
 import { textOf } from "../internal/thrown.ts";
+import { ownShortText } from "../internal/own_text.ts";
 import { prepare } from "./tags.ts";
 
 /** Short strings that are sent with a body, at most 256 with 8 KiB. Names are tokens as in HTTP, case-sensitive; names that begin with `tsmq-` are reserved. */
@@ -111,7 +112,7 @@ export function listHeaders(json: string): Header[] | undefined {
     const from = HEADER.lastIndex;
     const end = endOfString(json, from);
     if (end < 0 || json[end + 1] !== (end + 2 === json.length ? "}" : ",")) return undefined;
-    list.push([found[1]!, unescape(json.slice(from, end), PRINTABLE)]);
+    list.push([found[1]!, ownShortText(unescape(json.slice(from, end), PRINTABLE))]);
     HEADER.lastIndex = end + 2;
   } while (HEADER.lastIndex < json.length);
   return list;
