@@ -123,7 +123,7 @@ export class Answers {
     const error = await this.#undelivered.send(request, text, refused !== undefined, large);
     if (large) this.#large.sent(id, error !== undefined);
     if (error === undefined) return;
-    this.#core.report(error, fn);
+    this.#core.report(error, fn, refused !== undefined); // a refusal contains the name of the function, which may be too long
     if (refusedBefore || refused) return; // the error of a function may be too large too
     await this.#answer(request, { ...errorAnswer(fn, error, this.#core.exposeErrors), call: { id, server } }, true);
   }

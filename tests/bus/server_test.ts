@@ -1,7 +1,8 @@
 // run: on bun
 import { assert, assertEquals } from "@std/assert";
 import { beforeAll, describe, it } from "@std/testing/bdd";
-import { BusError } from "../../src/errors.ts";
+import type { Core } from "../../src/core.ts";
+import { BusError, ProviderError } from "../../src/errors.ts";
 import { Work } from "../../src/internal/work.ts";
 import { ServedCall } from "../../src/rpc/current_call.ts";
 import { exposures } from "../../src/rpc/exposure.ts";
@@ -67,6 +68,19 @@ describe("Server", () => {
     assertEquals([runs, answers.length], [1, 2]);
     assertEquals(answers[1], answers[0]);
     await server.stop();
+  });
+
+  it("reports a refusal that the transport refuses as a rejected message, whose reports are limited", async () => {
+    const reports: unknown[] = [];
+    const core = serverCore(() => Promise.reject(new ProviderError("too_large", "too large")));
+    const report = ({ message }: Error, _: string, rejected = false) => reports.push([message, rejected]);
+    const server = new Server({ ...core, report } as unknown as Core, () => undefined);
+    const fn = "f".repeat(1_000_000); // a refusal contains it
+    for (const id of ["a", "b"]) {
+      server.handleRequest([fn, "", [], {}, { id, inbox: "caller", deadline: Date.now() + 60_000 }], 100);
+    }
+    await server.idle();
+    assertEquals(reports, [["too large", true], ["too large", true]]);
   });
 
   it("does not answer a copy of a signed request, and answers its caller that asks again", async () => {
