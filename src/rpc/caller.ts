@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { withTrace } from "../codec/envelope.ts";
+import { type Signed, withTrace } from "../codec/envelope.ts";
 import type { MessageHeaders } from "../codec/headers.ts";
 import type { Core } from "../core.ts";
 import {
@@ -112,8 +112,8 @@ export class Caller {
   }
 
   /** Passes an answer from the inbox to its call. `held` returns the bytes that it takes. Returns false if no call waits for it. */
-  handleAnswer(value: unknown, held: () => number, unreadable?: ValidationError): boolean {
-    return this.#proofs?.handleAnswer(value) || this.#pending.handleAnswer(value, held, unreadable);
+  handleAnswer(value: unknown, held: () => number, unreadable?: ValidationError, signed?: Signed): boolean {
+    return this.#proofs?.handleAnswer(value) || this.#pending.handleAnswer(value, held, unreadable, signed);
   }
 
   /** Makes a call within a trace, if traces are recorded. `call` receives the options with the trace in their headers. */

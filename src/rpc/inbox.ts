@@ -88,7 +88,7 @@ export class Inbox {
       reject(() => new UntrustedError(fault), "", true);
       return true; // the transport may have been late
     }
-    if (type === ANSWER) return caller.handleAnswer(value, held, unreadable) || !unreadable;
+    if (type === ANSWER) return caller.handleAnswer(value, held, unreadable, signed) || !unreadable;
     if (!answersOnly) {
       if (type === REQUEST) return this.#request(value, held(), unreadable, signed);
       if (type === VALUES) return caller.streams.handleValues(value, body.length, held(), unreadable);

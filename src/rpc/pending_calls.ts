@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { Signed } from "../codec/envelope.ts";
 import type { Core } from "../core.ts";
 import { inParallel } from "../internal/in_parallel.ts";
 import { TextMap, textSet } from "../internal/text_map.ts";
@@ -30,6 +31,8 @@ export interface PendingCall {
   readonly channel: string;
   /** The servers that should answer, each with the number of consecutive checks that have missed it. */
   readonly servers: TextMap<number>;
+  /** Server → the time when it signed its last answer that it is running the call. */
+  running?: TextMap<number>;
   /** Called with each answer. `held` returns the bytes that it takes (`heldBytes`). */
   answer(answer: Answer, server: string, held: () => number): void;
   /** Called when a server has the function and did not run the request. */
@@ -89,9 +92,9 @@ export class PendingCalls {
 
   /**
    * Passes an answer to its call. `held` returns the bytes that it takes. Returns false if no call waits for it. An `unreadable` answer is
-   * an error.
+   * an error. A bus with keys has verified that the answer is `signed`.
    */
-  handleAnswer(value: unknown, held: () => number, unreadable?: ValidationError): boolean {
+  handleAnswer(value: unknown, held: () => number, unreadable?: ValidationError, signed?: Signed): boolean {
     const answer = readAnswer(value, unreadable);
     if (!answer?.call) return false;
     const { id, server, joins, refused, confirm } = answer.call;
@@ -101,7 +104,7 @@ export class PendingCalls {
     if (!pending) return false;
     if (joins === true && pending.servers.has(server)) this.#core.joins(server);
     if (refused === "running") {
-      if (pending.servers.has(server)) pending.servers.set(server, 0);
+      if (pending.servers.has(server) && !repeated(pending, server, signed)) pending.servers.set(server, 0);
     } else if (refused === "forgotten") pending.lost(server, true);
     else if (refused === "here") pending.offered?.(server);
     else pending.answer(answer, server, held);
@@ -185,4 +188,13 @@ export class PendingCalls {
   #cancel(id: string, server: string): void {
     this.#core.post(server, writeCancel(id)).catch(() => {}); // the deadline ends the call at the server
   }
+}
+
+/** Returns whether the server has signed a later answer that it is running the call: anybody can send an old one again after it has died. */
+function repeated(pending: PendingCall, server: string, signed: Signed | undefined): boolean {
+  if (!signed) return false;
+  const running = pending.running ??= new TextMap();
+  const last = running.get(server) ?? -Infinity;
+  if (signed.time > last) running.set(server, signed.time);
+  return signed.time <= last;
 }

@@ -60,6 +60,24 @@ describe("PendingCalls", () => {
     assertEquals(posts, [["server", writeCancel("a")]]);
   });
 
+  it("does not take a signed answer that was sent again for a sign of life of its server", () => {
+    const pending = new PendingCalls({ post: () => Promise.resolve() } as unknown as Core, new Directory({} as Sender));
+    const call = new Call("fn", { json: "[]" }, 60_000, undefined);
+    const servers = new TextMap([["server", 0], ["other", 0]]);
+    pending.add({ call, channel: "", servers, answer: () => {}, lost: () => {} });
+    const misses = (server: string, time?: number) => {
+      servers.set(server, 2);
+      const answer = ["fn", null, "NoneType", true, { id: call.id, server, refused: "running" }];
+      const signed = time === undefined ? undefined : { key: "a", time, nonce: "n", encrypted: false };
+      assertEquals(pending.handleAnswer(answer, () => 100, undefined, signed), true);
+      return servers.get(server);
+    };
+    assertEquals([misses("server", 5), misses("server", 5), misses("server", 4), misses("server", 6)], [0, 2, 2, 0]);
+    assertEquals([misses("other", 5), misses("other", 5)], [0, 2]);
+    assertEquals([misses("server"), misses("server")], [0, 0]);
+    pending.close();
+  });
+
   it("asks again at the next check, and not after twice the time, if the inbox has dropped messages", async () => {
     const ages: number[] = [];
     const sender = {
