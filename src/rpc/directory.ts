@@ -66,7 +66,7 @@ export class Directory {
     };
   }
 
-  /** Reads all registered servers of a function, as {@linkcode all} does, with one request. */
+  /** Reads all registered servers of a function, as {@linkcode all} does, and does not ask which of them listen. */
   async registered(fn: string): Promise<string[]> {
     return inboxesOf(await this.#sender.servers(fn, { max: MAX_SERVERS + 1 }));
   }

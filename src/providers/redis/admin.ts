@@ -6,7 +6,7 @@
 import type { Admin, BusInfo, Check, FunctionInfo, GroupInfo, QueueInfo, TopicInfo } from "../../provider/admin.ts";
 import { groupsOf } from "../../provider/bindings.ts";
 import { limited, limitedAsync, MAX_LISTED, MAX_LISTED_SIZE, MAX_SERVERS, warnOfMore } from "../../provider/listing.ts";
-import { ProviderError } from "../../errors.ts";
+import { BusError, ProviderError } from "../../errors.ts";
 import { inParallel } from "../../internal/in_parallel.ts";
 import { TextMap, textSet } from "../../internal/text_map.ts";
 import { isA, textOf } from "../../internal/thrown.ts";
@@ -100,7 +100,11 @@ export class RedisAdmin implements Admin {
         warnOfMore(this.#titled("servers of functions"), MAX_SERVERS);
         return { name, servers: [] };
       }
-      const all = servers(this.#commands, this.#names, name, Math.min(MAX_LISTED, left));
+      const all = servers(this.#commands, this.#names, name, Math.min(MAX_LISTED, left)).catch((error) => {
+        if (!isA(error, BusError) || error.code !== "busy") throw error;
+        warnOfMore(this.#titled("servers of functions"), MAX_SERVERS - left);
+        return [];
+      });
       const registered = await ofOurType(all) ?? [];
       left -= registered.length;
       return { name, servers: registered.filter((inbox) => inboxes.has(inbox)).map(busId) };

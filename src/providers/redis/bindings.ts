@@ -12,7 +12,7 @@ import { BINDING_DELAY, GroupPuts } from "../../provider/group_puts.ts";
 import type { Binder, TopicFilter } from "../../provider/provider.ts";
 import type { Client } from "./client.ts";
 import { type FieldLimits, readFields } from "./hash_fields.ts";
-import { ENOUGH } from "./lua.ts";
+import { ENOUGH, MEMORY } from "./lua.ts";
 import type { Names } from "./names.ts";
 import { arrayOf, count, exactly, integer, type ReplyReader } from "./replies.ts";
 import { LEASE, RENEW } from "./registry.ts";
@@ -30,11 +30,11 @@ const LIMITS: FieldLimits = { step: MAX_BINDINGS, fields: MAX_BINDINGS, bytes: E
 const LOOK: Script = script(
   "read the bindings of groups",
   `
+${MEMORY}
 local total = redis.call('HLEN', KEYS[1])
 if total == 0 then return {0, 0} end
 if total > tonumber(ARGV[1]) then return {total, -1} end
-local bytes = redis.pcall('MEMORY', 'USAGE', KEYS[1], 'SAMPLES', '0')
-return {total, type(bytes) == 'number' and bytes or 0}
+return {total, memory(KEYS[1])}
 `,
 );
 

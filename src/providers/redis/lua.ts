@@ -11,6 +11,14 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 `;
 
+/** A function that returns the bytes of memory that a key with all its names takes, 0 if the server does not tell. */
+export const MEMORY: string = `
+local function memory(key)
+  local bytes = redis.pcall('MEMORY', 'USAGE', key, 'SAMPLES', '0')
+  return type(bytes) == 'number' and bytes or 0
+end
+`;
+
 /** A function that returns the count at the end of a member of the `due` set, which may have any digits if another client wrote it. */
 export const COUNT: string = `
 local function limited(count) return math.min(tonumber(count), ${2 ** 31}) end

@@ -3,12 +3,13 @@
  *
  * @module
  */
-import { isUnavailable } from "../../errors.ts";
+import { BusError, isUnavailable } from "../../errors.ts";
+import { utf8 } from "../../internal/utf8.ts";
 import type { Client } from "./client.ts";
 import { retryUnavailable } from "./errors.ts";
+import { ENOUGH, MEMORY, NOW } from "./lua.ts";
 import type { Names } from "./names.ts";
-import { count, texts } from "./replies.ts";
-import { NOW } from "./lua.ts";
+import { array, arrayOf, count, integer, pairs, texts } from "./replies.ts";
 import { run, type Script, script } from "./scripts.ts";
 
 /** Milliseconds until a registration expires. Callers may try a killed server for that long. */
@@ -34,25 +35,37 @@ return 1
 `,
 );
 
+/** The largest number of inboxes that come into Lua, where names that others choose can collide (see `hash_fields.ts`): those of a single call. */
+const FEW = 64;
+/** The largest number of registrations, expired ones included, that are more than {@linkcode FEW} and may be read. */
+const MOST = 100_000;
+
 /**
  * Replies with the registered inboxes, without those that would last longer than ARGV[3]. If there are more than ARGV[1], it replies with
  * that number of consecutive ones, from a position that ARGV[2] (0 to 1) chooses. They are in the order of their renewals, so each inbox
  * is returned from time to time. An empty text stands for a member of more than ARGV[4] bytes, which is no inbox. It reads them by their rank,
  * because Redis goes through all members before an offset into a range of scores: others may register a million.
+ *
+ * If those are more than a few, it replies with no inbox, but with the server's time, their number, the rank of the first one to read, and the
+ * bytes of memory of all registrations: -1 if these are too many, and 0 if the server does not tell.
  */
 const SERVERS: Script = script(
   "look up the servers of",
   `
-${NOW}
+${NOW}${MEMORY}
 local live = redis.call('ZCOUNT', KEYS[1], '(' .. now, now + ARGV[3])
-if live == 0 then return {} end
+if live == 0 then return {{}, {}} end
 local number = math.min(live, tonumber(ARGV[1]))
 local first = redis.call('ZCOUNT', KEYS[1], '-inf', now) + math.floor(ARGV[2] * (live - number + 1))
+if number > ${FEW} then
+  local bytes = redis.call('ZCARD', KEYS[1]) > ${MOST} and -1 or memory(KEYS[1])
+  return {{}, {now, live, first, bytes}}
+end
 local inboxes = redis.call('ZRANGE', KEYS[1], first, first + number - 1)
 for i, inbox in ipairs(inboxes) do
   if #inbox > tonumber(ARGV[4]) then inboxes[i] = '' end
 end
-return inboxes
+return {inboxes, {}}
 `,
 );
 
@@ -61,9 +74,44 @@ export async function register(client: Client, names: Names, topic: string, inbo
   await run(client, count, REGISTER, [names.servers(topic)], [inbox, LEASE, LONGEST]);
 }
 
-/** Returns the registered servers of the topic: all of them, or `max` consecutive ones from a random position. */
-export function servers(client: Client, names: Names, topic: string, max: number): Promise<string[]> {
-  return run(client, texts, SERVERS, [names.servers(topic)], [max, Math.random(), LONGEST, names.inboxBytes]);
+/**
+ * Returns the registered servers of the topic: all of them, or `max` consecutive ones from a random position.
+ *
+ * @throws {BusError} "busy" if more than {@linkcode FEW} are to be read, and the registrations are too many or too large
+ */
+export async function servers(client: Client, names: Names, topic: string, max: number): Promise<string[]> {
+  const key = names.servers(topic);
+  const start = performance.now();
+  const [few, look] = await run(client, looked, SERVERS, [key], [max, Math.random(), LONGEST, names.inboxBytes]);
+  if (look.length === 0) return few;
+  const [now, live, first, bytes] = look as [number, number, number, number];
+  if (bytes < 0 || bytes > ENOUGH) throw tooLarge(topic, key);
+  const read = async (command: string, ...range: (string | number)[]) => {
+    const found = await client.call(pairs, command, key, ...range.map(String));
+    const latest = now + LONGEST + performance.now() - start; // servers have renewed their registrations since
+    return found.flatMap(([inbox, end]) => {
+      const time = Number(utf8(end));
+      return time > now && time <= latest ? [inbox.length > names.inboxBytes ? "" : utf8(inbox)] : [];
+    });
+  };
+  const part = live > max ? await read("zrange", first, first + max - 1, "withscores") : [];
+  if (part.length >= max) return part;
+  // a renewal moves a server to the end, so a range from the beginning that ends before its limit contains all
+  return read("zrangebyscore", `(${now}`, "+inf", "withscores", "limit", 0, max);
+}
+
+/** Reads the reply to {@linkcode SERVERS}. */
+function looked(reply: unknown): [few: string[], look: number[]] {
+  const [few, look] = arrayOf(2, reply);
+  return [texts(few), array(look).map(integer)];
+}
+
+function tooLarge(topic: string, key: string): BusError {
+  return new BusError(
+    "busy",
+    `Cannot look up the servers of "${topic}": the sorted set "${key}" takes more than ${ENOUGH} bytes of memory or has more than ` +
+      `${MOST} members. Remove it: the servers register again within ${RENEW / 1_000} seconds`,
+  );
 }
 
 /** The registrations of one inbox. */
