@@ -8,7 +8,7 @@ import type { Signed } from "../codec/envelope.ts";
 import type { Core } from "../core.ts";
 import { inParallel } from "../internal/in_parallel.ts";
 import { TextMap, textSet } from "../internal/text_map.ts";
-import type { ValidationError } from "../errors.ts";
+import { isUnavailable, type ValidationError } from "../errors.ts";
 import type { Call } from "./call.ts";
 import type { Directory } from "./directory.ts";
 import { LARGE } from "./sizes.ts";
@@ -130,8 +130,9 @@ export class PendingCalls {
       let registered: string[], present: string[];
       try {
         ({ registered, present } = await this.#directory.all(fn));
-      } catch {
-        return; // the registry is unreachable, so the next check decides
+      } catch (error) {
+        if (isUnavailable(error)) return; // the next check decides
+        continue; // others may write anything into the registry of one function
       }
       const [there, listed] = [textSet(present), textSet(registered)]; // a multi-call may have 10,000 servers
       for (const pending of old.filter(({ call }) => call.fn === fn)) {

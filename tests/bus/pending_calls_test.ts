@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertFalse } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { FakeTime } from "@std/testing/time";
-import { ClosedError, TimeoutError } from "../../src/errors.ts";
+import { BusError, ClosedError, TimeoutError } from "../../src/errors.ts";
 import type { Core } from "../../src/core.ts";
 import type { Link } from "../../src/port/link.ts";
 import type { RegisteredServer, Sender, ServersOptions } from "../../src/provider/provider.ts";
@@ -46,6 +46,27 @@ describe("PendingCalls", () => {
     for (const { resolve } of asked) resolve([]);
     await pause(10);
     assertEquals(lost, []);
+    pending.close();
+  });
+
+  it("finds a dead server of a function while the servers of another one cannot be read", async () => {
+    const sender = {
+      servers: (fn: string) => fn === "filled" ? Promise.reject(new BusError("busy", "filled")) : Promise.resolve([]),
+      post: () => Promise.resolve(true),
+    } as unknown as Sender;
+    const link = { address: () => Promise.resolve("inbox") } as Link;
+    const pending = new PendingCalls(
+      { sender, link, post: sender.post, recovering: () => false } as unknown as Core,
+      new Directory(sender),
+    );
+    const lost: string[] = [];
+    const calls = ["filled", "other"].map((fn) => new Call(fn, { json: "[]" }, 60_000, undefined));
+    for (const call of calls) {
+      const servers = new TextMap([["server", 0]]);
+      pending.add({ call, channel: "", servers, answer: () => {}, lost: () => lost.push(call.fn) });
+    }
+    await until("several checks", () => lost.length > 0 || calls[1]!.age > 8_000);
+    assertEquals(lost, ["other"]);
     pending.close();
   });
 
