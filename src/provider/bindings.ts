@@ -53,7 +53,7 @@ export function tooMany(doing: string, where: string, total: number): BusError {
 }
 const REMEDY =
   "Free the groups that are no longer needed (tsmq groups free <url> <target> <group>), and remove bindings " +
-  "that tsmq has not written";
+  "and patterns that tsmq has not written";
 
 /**
  * Throws if an event would be put into too many queues: everyone who may write to the transport can bind queues. On a transport where a bus
@@ -136,7 +136,7 @@ export class BoundQueues {
    */
   queuesOf(topic: string, steps: Steps = { left: MAX_STEPS }): TextMap<boolean> {
     const exact = this.#topics.get(topic);
-    if (!exact && this.#patterns.size === 0) return NO_QUEUES;
+    if (!exact && this.#patterns.size === 0 && steps.left >= 0) return NO_QUEUES;
     const queues = new TextMap<boolean>();
     for (const { matches, queue } of this.#patterns.values()) if (matches(topic, steps)) queues.set(queue, true);
     if (steps.left < 0) {

@@ -123,6 +123,20 @@ describe("the file of a pattern that cannot be read", () => {
   });
 });
 
+describe("patterns whose comparison with a topic takes too long", () => {
+  it("make a publish reject, also without groups: a subscription to a later pattern would miss the event", async () => {
+    using other = await HandmadeBus.open(fresh());
+    const { busName, internals: { busDirectory, subscriptions: { patterns } } } = other;
+    const hostile = Array.from({ length: 100 }, (_, i) => `*[^${"!".repeat(2_000)}${i}]~`);
+    for (const pattern of hostile) patterns.subscribe(pattern, busName, busDirectory(busName));
+    await pause(50); // names that have just changed are listed again
+    patterns.read();
+    assertEquals(patterns.match("t").buses, []);
+    assertThrows(() => patterns.match("topic".repeat(10)), BusError, "takes too long");
+    for (const pattern of hostile) patterns.unsubscribe(pattern, busName);
+  });
+});
+
 describe("many bindings of groups, which another member of the group has written", () => {
   it("are not read: publishes and further groups are refused until they are removed", async () => {
     using other = await HandmadeBus.open(fresh());
