@@ -7,6 +7,7 @@ import process from "node:process";
 import { glob } from "../src/provider/glob.ts";
 import { RedisServer } from "./support/redis_server.ts";
 import { itNeeds } from "./support/skip.ts";
+import { spy } from "./support/spy.ts";
 
 const BINARY = process.env.TSMQ_TEST_REDIS_SERVER ?? "redis-server";
 const itOnRedis = itNeeds(spawnSync(BINARY, ["--version"]).error ? `there is no ${BINARY}` : undefined);
@@ -67,6 +68,19 @@ describe("glob()", () => {
     const steps = { left: 3_000 };
     for (const pattern of ["a", "b"]) glob(pattern)("é".repeat(1_000), steps);
     assertEquals(steps.left, 3_000 - 1_000 - 2);
+  });
+
+  it("does not convert a topic that is longer than the steps that are left", () => {
+    const uses: unknown[] = [];
+    const end = spy(TextEncoder.prototype, "encode", uses);
+    const steps = { left: 999 };
+    try {
+      assertEquals(glob("*")("ö".repeat(1_000), steps), false);
+    } finally {
+      end();
+    }
+    assertEquals(uses, []);
+    assert(steps.left < 0);
   });
 
   it("takes a hostile pattern in steps that do not explode", () => {

@@ -1,9 +1,21 @@
-import { assertEquals, assertFalse } from "@std/assert";
+import { assert, assertEquals, assertFalse } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { stub } from "@std/testing/mock";
 import type { Filter } from "../src/provider/provider.ts";
 import { filterKey, Router } from "../src/provider/router.ts";
-import { kept } from "./support/spy.ts";
+import { kept, spy } from "./support/spy.ts";
+
+/** Returns how many characters are read, one by one, while `act` runs. */
+function charactersRead(act: () => void): number {
+  const uses: unknown[] = [];
+  const end = spy(String.prototype, "charCodeAt", uses);
+  try {
+    act();
+  } finally {
+    end();
+  }
+  return uses.length;
+}
 
 const exact = (topic: string): Filter => ({ topic, pattern: false, serves: false });
 const pattern = (topic: string): Filter => ({ topic, pattern: true, serves: false });
@@ -109,6 +121,45 @@ describe("Router", () => {
     );
     assertEquals(new Set(filters.map(filterKey)).size, filters.length);
     assertEquals(filterKey(exact("t")), filterKey(exact("t")));
+  });
+
+  it("compares a topic that follows itself with the patterns once, until a subscription to a pattern changes", () => {
+    const router = new Router();
+    const topic = `orders${"/".repeat(4_000)}`;
+    const got: string[] = [];
+    const add = (glob: string) => router.add(pattern(glob), (topic) => void got.push(`${glob} ${topic.length}`));
+    const emit = (times: number) => {
+      for (let i = 0; i < times; i++) router.emit(topic, "x");
+    };
+    add("orders/*/created");
+    add("orders*");
+    const once = charactersRead(() => emit(1));
+    assert(once > 4_000);
+    assertEquals(charactersRead(() => emit(999)), 0);
+    assertEquals(got.splice(0), Array(1_000).fill("orders* 4006"));
+    const remove = add("*//");
+    emit(2);
+    assertEquals(got.splice(0), ["orders* 4006", "*// 4006", "orders* 4006", "*// 4006"]);
+    remove();
+    emit(1);
+    router.emit("orders", "x");
+    assertEquals(got, ["orders* 4006", "orders* 6"]);
+  });
+
+  it("compares a topic in a limited number of steps, and reports each event beyond them, if it is told how", () => {
+    const codes: unknown[] = [];
+    const [limited, unlimited] = [new Router({ refuse: ({ code }) => void codes.push(code) }), new Router()];
+    const topic = "a".repeat(1_000_000);
+    const counts = [limited, unlimited].map((router) => {
+      router.add(exact(topic), () => {});
+      router.add(pattern("a*"), () => {});
+      for (let i = 0; i < 5; i++) router.add(pattern(`*a${i}`), () => {});
+      const first = router.emit(topic, "x");
+      assertEquals(charactersRead(() => router.emitPatterns(topic, "x")), 0); // refused or not
+      return first;
+    });
+    assertEquals([counts, codes], [[1, 2], ["too_large", "too_large"]]);
+    assertEquals(limited.emit("a", "x"), 1);
   });
 
   it("searches no map of the engine for the topic of an event, which a peer may have chosen to collide with others", () => {

@@ -25,8 +25,9 @@ export function glob(pattern: string): (topic: string, steps?: Steps) => boolean
   const bytes = bytesOf(pattern);
   return (topic, steps = UNLIMITED) => {
     if (topic !== last.topic) {
-      last = { topic, bytes: bytesOf(topic) };
       steps.left -= topic.length;
+      if (steps.left < 0) return false;
+      last = { topic, bytes: bytesOf(topic) };
     }
     return matches(bytes, last.bytes, steps);
   };

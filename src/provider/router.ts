@@ -3,13 +3,21 @@
  *
  * @module
  */
+import { ProviderError } from "../errors.ts";
 import { ExpiringMap } from "../internal/caches.ts";
+import { ownShortText } from "../internal/own_text.ts";
 import { TextMap } from "../internal/text_map.ts";
-import { glob } from "./glob.ts";
+import { MAX_STEPS } from "./bindings.ts";
+import { glob, type Steps } from "./glob.ts";
 import type { Emit, Filter } from "./provider.ts";
 
 /** Milliseconds for which requests may arrive after their server's subscription has ended, for example because a queue was full. */
 const LATE = 10_000;
+/**
+ * The largest number of steps in which the topic of a received event is compared with all patterns. A publisher of IPC compares it with more
+ * patterns in at most half as many, but does not count the conversion of a topic that follows itself.
+ */
+const MOST_STEPS = 2 * MAX_STEPS;
 
 interface Subscription {
   readonly filter: Filter;
@@ -20,7 +28,7 @@ interface Subscription {
 interface Route {
   subscriptions: readonly Subscription[];
   /** The matcher of a pattern. It is created when it is first needed, because some transports match patterns themselves. */
-  matches?: (topic: string) => boolean;
+  matches?: (topic: string, steps: Steps) => boolean;
 }
 
 /** Options of a {@linkcode Router}. */
@@ -30,6 +38,11 @@ export interface RouterOptions {
    * were sent before. Default: true. It is false on a transport where no request can arrive after the end.
    */
   readonly late?: boolean;
+  /**
+   * Reports an event whose topic would take too long to compare with the patterns (8 Mi steps). The subscriptions to patterns do not get it.
+   * Default: there is no limit, for a transport whose publishers are this program.
+   */
+  readonly refuse?: (error: ProviderError) => void;
 }
 
 /** Passes each event to the subscriptions whose filters match its topic. */
@@ -39,11 +52,18 @@ export class Router {
   #patterns = new Map<string, Route>();
   /** The subscriptions of servers that have just ended, by topic. Requests for them may still arrive. Undefined if none can. */
   #ended: ExpiringMap<Subscription> | undefined;
+  /**
+   * The last topic that was compared with the patterns, and the keys of those that match, or undefined if that takes too long. A message may
+   * contain many events of one long topic, and only once the topic.
+   */
+  #last: { readonly topic: string; readonly keys: readonly string[] | undefined } | undefined;
   #late: boolean;
+  #refuse: ((error: ProviderError) => void) | undefined;
 
   /** Creates a router without subscriptions. */
-  constructor({ late = true }: RouterOptions = {}) {
+  constructor({ late = true, refuse }: RouterOptions = {}) {
     this.#late = late;
+    this.#refuse = refuse;
   }
 
   /**
@@ -55,6 +75,7 @@ export class Router {
   add(filter: Filter, emit: Emit, key: string = filter.topic): () => boolean {
     const routes = filter.pattern ? this.#patterns : this.#topics;
     const subscription = { filter, emit };
+    this.#last = undefined;
     const route = routes.get(key);
     if (route) route.subscriptions = [...route.subscriptions, subscription];
     else routes.set(key, { subscriptions: [subscription] });
@@ -67,6 +88,7 @@ export class Router {
         this.#ended ??= new ExpiringMap(LATE);
         this.#ended.set(key, subscription);
       }
+      this.#last = undefined;
       return route.subscriptions.length === 0 && routes.delete(key);
     };
   }
@@ -99,12 +121,27 @@ export class Router {
 
   /** Passes an event to the subscriptions whose pattern matches its topic. Returns their number. */
   emitPatterns(topic: string, body: string): number {
+    if (this.#patterns.size === 0) return 0;
+    if (this.#last?.topic !== topic) this.#last = this.#compare(ownShortText(topic));
+    const { keys } = this.#last!;
+    if (!keys) {
+      const limit = `comparing its topic of ${topic.length} characters with them takes more than ${MOST_STEPS} steps`;
+      this.#refuse!(new ProviderError("too_large", `Cannot pass an event to subscriptions to patterns: ${limit}`));
+      return 0;
+    }
     let count = 0;
+    for (const key of keys) count += this.emitPattern(key, topic, body);
+    return count;
+  }
+
+  #compare(topic: string): { topic: string; keys: string[] | undefined } {
+    const steps = { left: this.#refuse ? MOST_STEPS : Infinity };
+    const keys: string[] = [];
     for (const [key, route] of this.#patterns) {
       route.matches ??= glob(route.subscriptions[0]?.filter.topic ?? key);
-      if (route.matches(topic)) count += this.emitPattern(key, topic, body);
+      if (route.matches(topic, steps)) keys.push(key);
     }
-    return count;
+    return { topic, keys: steps.left < 0 ? undefined : keys };
   }
 
   /** Passes an event to the subscriptions to the pattern with this key, which the transport has matched. Returns their number. */

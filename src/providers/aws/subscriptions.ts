@@ -21,7 +21,7 @@ export class Subscriptions {
   readonly #context: ReceiverContext;
   readonly #closing: AbortSignal;
   /** Finds the subscriptions to an exact topic by its SNS topic. */
-  readonly #router = new Router();
+  readonly #router: Router;
   /** The SNS topic of each subscription, and the function that ends the subscription. */
   readonly #subscriptions = new Map<Filter, { readonly name: string; readonly end: () => void }>();
   /** SNS topic → its held events. They wait until the bus knows whether earlier events were lost. */
@@ -31,6 +31,7 @@ export class Subscriptions {
   constructor(names: Names, context: ReceiverContext, closing: AbortSignal) {
     this.#names = names;
     this.#context = context;
+    this.#router = new Router({ refuse: (error) => context.fault(error, true) });
     this.#closing = closing;
   }
 

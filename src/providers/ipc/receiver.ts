@@ -4,7 +4,7 @@
  * @module
  */
 import { pause, RETRY, spread } from "../../internal/time.ts";
-import { BusError, ClosedError, ProviderError } from "../../errors.ts";
+import { BusError, ClosedError } from "../../errors.ts";
 import { readTopic, writeTopic } from "../../provider/topic_mark.ts";
 import type {
   AskHandler,
@@ -20,7 +20,8 @@ import type {
 import { filterKey, Router } from "../../provider/router.ts";
 import { BRIEF, cleanBriefly, Cleanup, OthersCleanup, removeBus, STEPS } from "./cleanup.ts";
 import { check, isLimit } from "./errors.ts";
-import { type Frame, readEvents, readLarge } from "./frames.ts";
+import type { Frame } from "./frames.ts";
+import { MessageReader } from "./message_reader.ts";
 import { CrashSlot } from "./crash_slot.ts";
 import { largestText } from "../../provider/largest_text.ts";
 import { Leases } from "./leases.ts";
@@ -28,7 +29,6 @@ import { Moves } from "./moves.ts";
 import { Peeker } from "./peeker.ts";
 import { PollLoop } from "./poll_loop.ts";
 import { eventsOf, inboxOf } from "./names.ts";
-import { Errno } from "./errno.ts";
 import { EVENTS, INBOX, type OpenQueue } from "./mqueues.ts";
 import { BUSES, Namespace, type Settings } from "./namespace.ts";
 import { ItemReceiver } from "./item_receiver.ts";
@@ -37,8 +37,6 @@ import { tellThread } from "./worker_thread.ts";
 
 /** Milliseconds that opening waits for room. */
 const ROOM = 2_000;
-/** The largest number of messages that are read from one queue in a row. */
-const READ_LIMIT = 64;
 
 /** Opens the receiving half of an IPC bus. */
 export async function openReceiver(context: ReceiverContext): Promise<Receiver> {
@@ -117,10 +115,10 @@ class IpcReceiver implements AskHandler, Receiver {
   #refill: Refill;
   #cleanup: Cleanup;
   #others: OthersCleanup;
-  #router = new Router();
+  #router: Router;
   /** The functions that end the subscriptions, by the keys of the filters. */
   #unsubscribers = new Map<string, () => void>();
-  #buffer: Uint8Array;
+  #reader: MessageReader;
   #closing: Promise<void> | undefined;
 
   constructor(
@@ -133,6 +131,7 @@ class IpcReceiver implements AskHandler, Receiver {
   ) {
     this.inbox = name;
     this.#context = context;
+    this.#router = new Router({ refuse: (error) => context.fault(error, true) });
     this.#namespace = namespace;
     this.#cleanup = cleanup;
     this.#others = others;
@@ -142,8 +141,8 @@ class IpcReceiver implements AskHandler, Receiver {
     this.#inbox = namespace.queues.create(inboxOf(name), INBOX);
     tellThread(namespace, name, [this.#events.descriptor, this.#inbox.descriptor], context);
     this.#inboxMessages = namespace.posix.attributes(this.#inbox.descriptor)?.messages ?? 1;
-    this.#buffer = new Uint8Array(Math.max(this.#events.size, this.#inbox.size));
     this.#pollLoop = new PollLoop(namespace.posix, eventfd, context);
+    this.#reader = new MessageReader(namespace, directory, context.fault, () => this.#pollLoop.probeAll());
     const moves = new Moves(namespace, name);
     this.#leases = new Leases(namespace, name, moves);
     this.#refill = new Refill(namespace, moves, () => this.#leases.key(), context.fault);
@@ -263,8 +262,8 @@ class IpcReceiver implements AskHandler, Receiver {
     this.#others.finish();
     // the messages in both queues are passed on and answered; a later sender sees that its message was not read
     for (const { name } of [this.#events, this.#inbox]) this.#namespace.posix.unlinkQueue(name);
-    this.#read(this.#events, (frame) => this.#emit(frame));
-    this.#readInbox();
+    this.#reader.read(this.#events, (frame) => this.#emit(frame), Infinity);
+    this.#readInbox(Infinity);
     this.#itemReceiver.close();
     this.#crashSlot.close();
     removeBus(this.#namespace, this.inbox);
@@ -292,54 +291,14 @@ class IpcReceiver implements AskHandler, Receiver {
   /** Reads events as long as the main thread keeps up. Unread events stay in the queue, and their senders wait. */
   #readEvents(): void {
     this.#pollLoop.read(this.#events.descriptor, () => {
-      this.#read(this.#events, (frame) => this.#emit(frame));
+      this.#reader.read(this.#events, (frame) => this.#emit(frame));
       if (this.#context.congested) this.#pollLoop.read(this.#events.descriptor, undefined);
     });
   }
 
-  #readInbox(): void {
-    const read = this.#read(this.#inbox, ({ body }) => this.#context.inbox(body));
+  #readInbox(work?: number): void {
+    const read = this.#reader.read(this.#inbox, ({ body }) => this.#context.inbox(body), work);
     if (read >= this.#inboxMessages) this.#pollLoop.probeAll(); // it may have been full, without room for an empty message
-  }
-
-  /** Reads the messages of a queue. Returns how many it has read. An empty message reports an item for which this bus waits. */
-  #read({ descriptor }: OpenQueue, take: (frame: Frame) => void): number {
-    for (let i = 0; i < READ_LIMIT; i++) {
-      const length = this.#namespace.posix.receive(descriptor, this.#buffer);
-      if (length < 0) {
-        if (length !== -Errno.EAGAIN && length !== -Errno.EINTR) {
-          this.#context.fault(new ProviderError("internal", `Cannot read events: errno ${-length}`));
-        }
-        return i;
-      }
-      const frames = readEvents(this.#buffer.subarray(0, length));
-      if (!frames) {
-        const text = `Cannot read a message of ${length} bytes: neither tsmq nor PyMQ has written it`;
-        this.#context.fault(new ProviderError("internal", text), true);
-        continue;
-      }
-      if (frames.length === 0) this.#pollLoop.probeAll();
-      for (const frame of frames) {
-        if (!frame.file) take(frame);
-        else this.#readLarge(frame.body, take);
-      }
-    }
-    return READ_LIMIT;
-  }
-
-  #readLarge(file: string, take: (frame: Frame) => void): void {
-    const { bodyFiles } = this.#namespace;
-    const directory = this.#namespace.busDirectory(this.inbox);
-    try {
-      const frame = readLarge(bodyFiles.take(directory, file));
-      if (!frame) {
-        throw new ProviderError("internal", `Cannot read the event in ${directory}/${file}: tsmq has not written it`);
-      }
-      take(frame);
-    } catch (error) {
-      this.#context.fault(error, true);
-      bodyFiles.remove(directory, file);
-    }
   }
 
   #emit({ topic, body }: Frame): void {
