@@ -2,6 +2,7 @@
 /** The commands that groups need on Redis, and when publishers read the bindings. */
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import { Buffer } from "node:buffer";
 import { Redis } from "ioredis";
 import { Bus, BusError } from "../../mod.ts";
 import { MAX_BINDINGS, MAX_TOTAL, writeBinding } from "../../src/provider/bindings.ts";
@@ -256,10 +257,10 @@ describe("groups on Redis", () => {
   });
 
   describe("a queue that is bound while others bind queues", () => {
-    /** Binds a queue after others have written these bindings, each time between the look and the write. */
-    async function bind(before: readonly string[], meanwhile: readonly string[]) {
+    /** Binds a queue after others have written these bindings: the first ones before, further ones between each look and the write that follows it. */
+    async function bind(before: readonly (string | Buffer)[], ...meanwhile: readonly string[][]) {
       const names = new Names(crypto.randomUUID());
-      const write = (bindings: readonly string[]) =>
+      const write = (bindings: readonly (string | Buffer)[]) =>
         server.run("hset", names.bindings, ...bindings.flatMap((binding) => [binding, ""]));
       await write(before);
       const settings = parseOptions({ port: server.port });
@@ -271,7 +272,11 @@ describe("groups on Redis", () => {
         close: () => connection.close(),
         call: async (read, name, ...args) => {
           if (name === "hscan") looks++;
-          if (args[3]?.startsWith("=") && writes++ === 0) await write(meanwhile);
+          if (args[3]?.startsWith("=")) {
+            if (writes === 100) throw new Error("it tries again and again");
+            const further = meanwhile[writes++];
+            if (further) await write(further);
+          }
           return await connection.call(read, name, ...args);
         },
       };
@@ -287,8 +292,16 @@ describe("groups on Redis", () => {
         await client.close();
       }
     }
-    const bindings = (count: number, length: number) =>
-      Array.from({ length: count }, (_, i) => `=${String(i).padStart(length - 3, "x")}\0q`);
+    const bindings = (count: number, length: number, from = 0) =>
+      Array.from({ length: count }, (_, i) => `=${String(from + i).padStart(length - 3, "x")}\0q`);
+    /** Returns fields that are not UTF-8, and of which all become the same text. */
+    const strange = (count: number, length: number) =>
+      Array.from({ length: count }, (_, i) => {
+        const bytes = Buffer.alloc(length, 0x80);
+        bytes.writeUInt16BE(0x8080 | (i & 0x3f) | (i >> 6 & 0x3f) << 8);
+        if (length > 2) bytes[2] = 0x80 | i >> 12;
+        return bytes;
+      });
 
     it("is bound after another look, if they may have left no room", async () => {
       assertEquals(await bind(bindings(1, 10), bindings(300, 11)), { outcome: true, looks: 2, bound: 1 });
@@ -298,6 +311,23 @@ describe("groups on Redis", () => {
       const { outcome, ...rest } = await bind(bindings(260, 4_000), bindings(3, 4_001));
       assertMatch(String(outcome), /^Cannot subscribe to "t": .* has 263 bindings of groups/);
       assertEquals(rest, { looks: 2, bound: 0 });
+    });
+
+    it("is not bound if they may have left no room after ten looks", async () => {
+      const meanwhile = Array.from({ length: 30 }, (_, i) => bindings(300, 20, 300 * i));
+      const { outcome, ...rest } = await bind(bindings(1, 10), ...meanwhile);
+      assertMatch(
+        String(outcome),
+        /^Cannot subscribe to "t": others add bindings of groups to the hash ".*" all the time/,
+      );
+      assertEquals(rest, { looks: 10, bound: 0 });
+    });
+
+    it("is bound beside fields that are not UTF-8, which count", async () => {
+      assertEquals(await bind(strange(300, 2)), { outcome: true, looks: 1, bound: 1 });
+      const { outcome, ...rest } = await bind(strange(9_700, 1_000));
+      assertMatch(String(outcome), /^Cannot subscribe to "t": .* has 9700 bindings of groups.* 1048576 bytes/);
+      assertEquals(rest, { looks: 1, bound: 0 });
     });
   });
 

@@ -1,5 +1,6 @@
 /** Real Redis servers for one test, on free ports. */
 import { Redis } from "ioredis";
+import type { Buffer } from "node:buffer";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
@@ -121,7 +122,7 @@ export class RedisServer implements AsyncDisposable {
   }
 
   /** Runs one command on a connection of its own. */
-  async run(name: string, ...args: (string | number)[]): Promise<unknown> {
+  async run(name: string, ...args: (string | number | Buffer)[]): Promise<unknown> {
     const { port, password, ca } = this;
     const tls = ca ? { ca } : undefined;
     const redis = new Redis({ port, password, tls, host: "127.0.0.1", lazyConnect: true, retryStrategy: null });

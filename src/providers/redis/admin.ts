@@ -117,8 +117,9 @@ export class RedisAdmin implements Admin {
     const listed = await ofOurType(readFields(this.#commands, this.#names.bindings, GROUPS));
     if (!listed) return [];
     const { found, more } = listed;
-    if (more) warnOfMore(this.#titled("groups"), found.size);
-    return groupsOf([...found].flatMap(([binding, bytes]) => bytes > MAX_BYTES ? [] : [binding])); // no bus uses the others
+    if (more) warnOfMore(this.#titled("groups"), found.length);
+    const usable = found.flatMap(([binding, bytes]) => bytes > MAX_BYTES ? [] : [binding]); // no bus uses the others
+    return groupsOf(textSet(usable).keys());
   }
 
   inboxes(): Promise<string[]> {

@@ -6,7 +6,7 @@
  * @module
  */
 import { BusError, ClosedError, inWords } from "../../errors.ts";
-import { pause } from "../../internal/time.ts";
+import { backoff, pause, RETRY, spread } from "../../internal/time.ts";
 import { checkBytes, MAX_BINDINGS, MAX_TOTAL, tooMany, writeBinding } from "../../provider/bindings.ts";
 import { BINDING_DELAY, GroupPuts } from "../../provider/group_puts.ts";
 import type { Binder, TopicFilter } from "../../provider/provider.ts";
@@ -20,6 +20,8 @@ import { run, type Script, script } from "./scripts.ts";
 
 /** The largest number of bytes of a binding. */
 export const MAX_BYTES = 4_096;
+/** The number of attempts to bind a queue, each after a look, while others add bindings. */
+const ROUNDS = 10;
 /** The limits for a read, which nearly always takes one reply. With more bytes, of memory or of fields and values, nothing is read. */
 const LIMITS: FieldLimits = { step: MAX_BINDINGS, fields: MAX_BINDINGS, bytes: ENOUGH };
 
@@ -77,7 +79,8 @@ async function read(client: Client, { bindings }: Names): Promise<Bindings | num
     bytes += length;
     if (length <= MAX_BYTES) usable.push(binding);
   }
-  return { total: found.size, usable, long: found.size - usable.length, bytes };
+  // others may have bound queues since the look
+  return { total: Math.max(total, found.length), usable, long: found.length - usable.length, bytes };
 }
 
 /** Reads the bindings for publishers. Resolves with an error if there are too many, or some are too long. */
@@ -170,13 +173,20 @@ export class RedisBinder implements Binder {
   /** Adds a binding of this many bytes. Resolves with false if it was there already. */
   async #add(binding: string, length: number): Promise<boolean> {
     const reply: ReplyReader<number[]> = (reply) => arrayOf(2, reply).map(integer);
-    for (;;) {
+    const { signal } = this.#closing;
+    for (let round = 0; round < ROUNDS; round++) {
+      if (round > 0) await pause(spread(backoff(RETRY.prompt, round)), signal);
+      signal.throwIfAborted();
       const room = await roomFor(this.#client, this.#names, length);
       const [added, total] = await run(this.#client, reply, BIND, [this.#names.bindings], [binding, room]) as number[];
       if (total! < 0) return added! > 0;
       // otherwise others have added so many since that it is not known whether they left room
       if (room === 0 || total! >= MAX_BINDINGS) throw tooMany("bind the queue of a group", hash(this.#names), total!);
     }
+    const where = `others add bindings of groups to ${
+      hash(this.#names)
+    } all the time, so it is not known whether there is room`;
+    throw new BusError("busy", `Cannot bind the queue of a group: ${where}. Subscribe again`);
   }
 
   async #renew(): Promise<void> {

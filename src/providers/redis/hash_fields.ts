@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { TextMap } from "../../internal/text_map.ts";
+import { textSet } from "../../internal/text_map.ts";
 import { utf8 } from "../../internal/utf8.ts";
 import type { Client } from "./client.ts";
 import { page, pairs } from "./replies.ts";
@@ -21,25 +21,27 @@ export interface FieldLimits {
 
 /** The fields of a hash. */
 export interface Fields {
-  /** Field → the bytes of the field and its value. */
-  readonly found: TextMap<number>;
+  /** The text of each field, and the bytes of the field and its value. Fields that are not UTF-8 may have the same text. */
+  readonly found: readonly (readonly [field: string, bytes: number])[];
   /** Whether there are more than the limits allow. */
   readonly more: boolean;
 }
 
 /** Reads the fields of a hash, up to the first one that exceeds the limits. */
 export async function readFields(client: Client, key: string, { step, fields, bytes }: FieldLimits): Promise<Fields> {
-  const found = new TextMap<number>();
+  const found: [field: string, bytes: number][] = [];
+  const seen = textSet([]);
   let [cursor, size] = ["0", 0];
   do {
     const { next, elements } = await client.call(page(pairs), "hscan", key, cursor, "count", String(step));
     for (const [name, value] of elements) {
-      const field = utf8(name);
-      if (found.has(field)) continue; // a scan may return fields twice while their number changes
+      const exact = name.toString("latin1"); // the text of bytes that are not UTF-8 is also that of others
+      if (seen.has(exact)) continue; // a scan may return fields twice while their number changes
+      seen.set(exact, true);
       const length = name.length + value.length;
       size += length;
-      if (found.size >= fields || size > bytes) return { found, more: true };
-      found.set(field, length);
+      if (found.length >= fields || size > bytes) return { found, more: true };
+      found.push([utf8(name), length]);
     }
     cursor = next;
   } while (cursor !== "0");
