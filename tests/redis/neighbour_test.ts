@@ -1,6 +1,7 @@
 /** State and requests that another client of the same Redis forges. */
 // run: on bun
 import { assert, assertEquals } from "@std/assert";
+import { Buffer } from "node:buffer";
 import { Redis } from "ioredis";
 import { Bus, type BusError } from "../../mod.ts";
 import type { Admin } from "../../src/provider/admin.ts";
@@ -28,7 +29,7 @@ onRedis("a neighbour", ({ it, server, provider }) => {
   }
 
   /** Sends many commands. */
-  async function send(redis: Redis, count: number, command: (i: number) => [string, ...(string | number)[]]) {
+  async function send(redis: Redis, count: number, command: (i: number) => [string, ...(string | number | Buffer)[]]) {
     for (let i = 0; i < count; i += 1_000) {
       const commands = Array.from({ length: Math.min(1_000, count - i) }, (_, j) => command(i + j));
       await redis.pipeline(commands).exec();
@@ -114,6 +115,30 @@ onRedis("a neighbour", ({ it, server, provider }) => {
       });
     });
     assertEquals(told, ["groups", "topics", "buses"].map((things) => `${MAX_LISTED} ${things}`));
+  });
+
+  it("who creates many names that are not UTF-8, which become the same text: they count, and no more are read", async () => {
+    const namespace = fresh();
+    const names = new Names(namespace);
+    /** Returns a key or a channel that ends with three bytes that are not UTF-8. */
+    const strange = (prefix: string, i: number) =>
+      Buffer.concat([Buffer.from(prefix), Buffer.of(...[12, 6, 0].map((shift) => 0x80 | i >> shift & 0x3f))]);
+    const told = await neighbour(async (redis) => {
+      await send(redis, 3 * MAX_LISTED, (i) => ["lpush", strange(names.list(""), i), "1"]);
+      await send(redis, MAX_LISTED + 1, (i) => ["hset", names.bindings, strange("=t\0", i), ""]);
+      await send(redis, MAX_LISTED + 1, (i) => ["subscribe", strange(names.channel(""), i)]);
+      await server().run("config", "resetstat");
+      const told = await leftOut(namespace, async (admin) => {
+        assertEquals([(await admin.queues())!.length, (await admin.topics())!.length], [0, 1]);
+        assertEquals((await admin.groups())!.length, 0);
+      });
+      const stats = String(await server().run("info", "commandstats"));
+      const steps = Number(await server().run("dbsize")) / 1_000; // of one scan: that for functions ends, that for queues does not
+      const scans = Number(/cmdstat_scan:calls=(\d+)/.exec(stats)![1]);
+      assert(scans < 2 * steps, `${scans} steps, and one scan has ${steps}; ${told}`);
+      return told;
+    });
+    assertEquals(told, ["queues", "topics", "groups"].map((things) => `${MAX_LISTED} ${things}`));
   });
 
   it("who creates groups with long names: their list has a limited size, and so has what the server sends", async () => {

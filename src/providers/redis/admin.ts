@@ -215,15 +215,12 @@ export class RedisAdmin implements Admin {
         for await (const key of scan(pattern, ...type)) {
           const name = nameOf(key);
           if (name === "") yield ["", key];
-          else if (!seen.has(name)) {
-            seen.set(name, true);
-            yield [name];
-          }
+          else if (isNew(name, seen)) yield [name];
         }
       }
     }
     const found = await limitedAsync(this.#titled(things), distinct());
-    return found.map(([name]) => name).filter((name) => name !== "");
+    return [...textSet(found.map(([name]) => name).filter((name) => name !== "")).keys()];
   }
 
   /** Returns the channels that match this glob and have subscribers. */
@@ -234,13 +231,11 @@ export class RedisAdmin implements Admin {
       for (const list of lists) {
         for (const name of list) {
           const channel = text(name);
-          if (seen.has(channel)) continue;
-          seen.set(channel, true);
-          yield channel;
+          if (isNew(channel, seen)) yield channel;
         }
       }
     }
-    return limited(this.#titled(things), distinct());
+    return [...textSet(limited(this.#titled(things), distinct())).keys()];
   }
 
   /** Returns the number of subscribers of each of these channels. */
@@ -294,6 +289,16 @@ interface Keys {
 
 /** Returns the name in a key, which is empty if the key is foreign; the pattern of the keys; and their type. */
 type Scan = readonly [nameOf: (key: string) => string, pattern: string, ...type: string[]];
+
+/**
+ * Returns whether a name counts for the limits of a list, and adds it to those that were seen. One with U+FFFD always counts: all names that
+ * are not UTF-8 may have the same text.
+ */
+function isNew(name: string, seen: TextMap<true>): boolean {
+  if (seen.has(name)) return name.includes("\ufffd");
+  seen.set(name, true);
+  return true;
+}
 
 /** Resolves with undefined if a key has a value of another type: any client can write one, and must not hide the other keys. */
 async function ofOurType<T>(read: Promise<T>): Promise<T | undefined> {
