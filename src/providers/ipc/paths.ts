@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { isUtf8 } from "node:buffer";
 
 /** The largest number of bytes of a path, with the byte 0 at its end, as in the kernel. */
 export const PATH_BYTES = 4_096;
@@ -25,5 +26,5 @@ export function writePath(path: string, buffer: Uint8Array): Uint8Array {
 export function decodeName(bytes: Uint8Array): string | undefined {
   const name = decoder.decode(bytes);
   // invalid bytes are decoded to U+FFFD
-  return name.includes("\ufffd") && encoder.encode(name).join() !== bytes.join() ? undefined : name;
+  return name.includes("\ufffd") && !isUtf8(bytes) ? undefined : name;
 }
