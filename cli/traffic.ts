@@ -6,12 +6,21 @@
  * @module
  */
 import { type Bus, engineOf } from "../src/bus.ts";
-import { ExpiringMap, LimitedTextMap } from "../src/internal/caches.ts";
+import { ExpiringMap } from "../src/internal/caches.ts";
+import { warnOnce } from "../src/internal/complain.ts";
 import { TextMap, textSet } from "../src/internal/text_map.ts";
+import { within } from "../src/internal/time.ts";
 import type { Admin } from "../src/provider/admin.ts";
 import { DEAD } from "../src/provider/queue_names.ts";
 import { ACTIVITY } from "../src/rpc/activity_answers.ts";
-import { type BusActivity, median, type QueueActivity, readActivity } from "../src/telemetry/activity.ts";
+import {
+  addDurations,
+  type BusActivity,
+  MAX_ANSWER,
+  median,
+  type QueueActivity,
+  readActivity,
+} from "../src/telemetry/activity.ts";
 import type { QueueRow } from "./overview.ts";
 
 /** Milliseconds to wait for the answers of buses. */
@@ -26,6 +35,13 @@ const KEEP = 10_000;
 const SLOWEST = 60_000;
 /** The largest number of buses that are asked. */
 const MAX_BUSES = 256;
+/** The number of buses that are asked at once, and the milliseconds after which further ones are asked although these have not answered. */
+const PARALLEL = 16;
+const PACE = 100;
+/** The number of characters of all answers, written again, beyond which no more buses are asked. */
+const MAX_ANSWERS = 2 ** 23;
+/** The largest number of characters of a message: an answer, and the addresses and names around it. */
+const MAX_MESSAGE = MAX_ANSWER + 8_192;
 /** The largest number of queues whose numbers are known. */
 const MAX_QUEUES = 10_000;
 /** The largest plausible rate. Larger rates are reduced to it. */
@@ -57,7 +73,8 @@ export type TrafficRow = QueueRow & Traffic;
 interface Counted {
   in: number;
   out: number;
-  readonly durations: Map<number, number>;
+  /** The sums of the buckets of {@linkcode addDurations}. */
+  readonly durations: number[];
 }
 
 /** Queues and the numbers of their items. */
@@ -86,8 +103,8 @@ export class TrafficMeter {
   #admin: Admin | undefined;
   #interval: number;
   #inboxes: { readonly list: readonly string[]; readonly until: number } = { list: [], until: -Infinity };
-  /** Inbox → its last answer. */
-  #last = new LimitedTextMap<BusActivity>(MAX_BUSES);
+  /** Inbox → its answer in the last round. */
+  #last = new TextMap<BusActivity>();
   #silent = new ExpiringMap<true>(SILENT, MAX_BUSES);
   /** Queue → the number of its items at the last sample. */
   #items = new TextMap<number>();
@@ -98,6 +115,7 @@ export class TrafficMeter {
     this.#bus = bus;
     this.#admin = admin;
     this.#interval = interval;
+    engineOf(bus).inbox.limit = MAX_MESSAGE;
   }
 
   /** Takes a sample: lists the queues with `list`, and meanwhile asks all buses. The first sample only begins to count. */
@@ -115,24 +133,40 @@ export class TrafficMeter {
     const keep = 3 * interval + KEEP;
     const inboxes = await this.#list();
     let named = inboxes.length > 0 && inboxes.length < MAX_BUSES; // otherwise further buses were not asked
-    await Promise.all(inboxes.map(async (inbox) => {
+    const before = this.#last;
+    const answers = this.#last = new TextMap();
+    let size = 0;
+    const ask = async (inbox: string) => {
       const now = await this.#ask(inbox, keep);
       named &&= now?.consumed !== undefined;
       if (!now) return;
+      size += JSON.stringify(now).length;
       for (const { name, consumers, concurrency } of now.consumed ?? []) {
         const sum = consumed.get(name) ?? { consumers: 0, concurrency: 0 };
         if (consumed.size >= MAX_QUEUES && sum.consumers === 0) break;
         consumed.set(name, { consumers: sum.consumers + consumers, concurrency: sum.concurrency + concurrency });
       }
-      const last = this.#last.get(inbox);
-      this.#last.set(inbox, now);
+      answers.set(inbox, now);
+      const last = before.get(inbox);
       if (!last) return;
-      const before = now.ms < last.ms ? undefined : last; // it had stopped counting, or has another worker
-      const seconds = Math.max(1, now.ms - (before?.ms ?? 0)) / 1_000;
-      const counts = new TextMap(before?.queues.map((queue) => [queue.name, queue]));
+      const earlier = now.ms < last.ms ? undefined : last; // it had stopped counting, or has another worker
+      const seconds = Math.max(1, now.ms - (earlier?.ms ?? 0)) / 1_000;
+      const counts = new TextMap(earlier?.queues.map((queue) => [queue.name, queue]));
       for (const queue of now.queues) add(queues, queue, counts.get(queue.name), seconds);
       known = true;
-    }));
+    };
+    const asked: Promise<void>[] = [];
+    for (let at = 0; at < inboxes.length; at += PARALLEL) {
+      if (size > MAX_ANSWERS) {
+        named = false;
+        this.#warn();
+        break;
+      }
+      const part = inboxes.slice(at, at + PARALLEL).map(ask);
+      asked.push(...part);
+      await within(PACE, Promise.all(part)); // buses that do not answer must not delay the others
+    }
+    await Promise.all(asked);
     return { known, queues, named, consumed };
   }
 
@@ -158,10 +192,17 @@ export class TrafficMeter {
       const items = itemsOf(row);
       if (items !== undefined && this.#items.size < MAX_QUEUES) this.#items.set(row.name, items);
       const growth = (items ?? NaN) - (before.get(row.name) ?? NaN);
-      const counted = queues.get(row.name) ?? (known ? { in: 0, out: 0, durations: new Map() } : undefined);
+      const counted = queues.get(row.name) ?? (known ? { in: 0, out: 0, durations: [] } : undefined);
       const consumers = consumed.get(row.name) ?? (named ? { consumers: 0 } : {});
       return { ...row, ...trafficOf(counted, this.#exact ? growth / seconds : NaN), ...consumers };
     });
+  }
+
+  #warn(): void {
+    const { namespace } = this.#bus;
+    const text =
+      `The answers of the buses of the namespace ${namespace} have more than ${MAX_ANSWERS} characters: the others are not counted`;
+    warnOnce(`answers of ${namespace}`, text);
   }
 
   get #exact(): boolean {
@@ -197,20 +238,17 @@ function add(
   let sum = queues.get(name);
   if (!sum) {
     if (queues.size >= MAX_QUEUES) return;
-    queues.set(name, sum = { in: 0, out: 0, durations: new Map() });
+    queues.set(name, sum = { in: 0, out: 0, durations: [] });
   }
   sum.in += Math.max(0, puts - (before?.puts ?? 0)) / seconds;
   sum.out += Math.max(0, takes - (before?.takes ?? 0)) / seconds;
-  for (const [bucket, handlers] of durations) {
-    const more = Math.max(0, handlers - (before?.durations.get(bucket) ?? 0));
-    sum.durations.set(bucket, (sum.durations.get(bucket) ?? 0) + more);
-  }
+  addDurations(sum.durations, durations, before?.durations ?? []);
 }
 
 /** Completes the counts of the buses with the growth of the queue: items each second, or NaN if it is not known. */
 function trafficOf(counted: Counted | undefined, growth: number): Traffic {
   if (!counted && Number.isNaN(growth)) return {};
-  const { in: puts, out: takes, durations } = counted ?? { in: 0, out: 0, durations: new Map() };
+  const { in: puts, out: takes, durations } = counted ?? { in: 0, out: 0, durations: [] };
   const p50 = median(durations);
   const most = (...rates: number[]) => round(Math.min(MAX_RATE, Math.max(...rates.filter((rate) => rate >= 0))));
   return {

@@ -75,7 +75,8 @@ export class Engine implements Core {
   server!: Server;
   caller!: Caller;
   #posts!: Posts;
-  #inbox: Inbox = new Inbox(this);
+  /** Handles the messages that come to the bus. */
+  readonly inbox: Inbox = new Inbox(this);
   #provider: Provider;
   #options: CheckedOptions;
   #emit: (event: Event) => void;
@@ -173,8 +174,8 @@ export class Engine implements Core {
           this.report(error, "", rejected);
           if (error.code === "busy") this.caller?.dropped();
         },
-        inbox: (bodies) => this.#inbox.messages(bodies, this.link.inbox),
-        requests: (topics, bodies) => this.#inbox.requests(topics, bodies),
+        inbox: (bodies) => this.inbox.messages(bodies, this.link.inbox),
+        requests: (topics, bodies) => this.inbox.requests(topics, bodies),
         posted: () => this.sender?.waker?.wake(this.link.inbox),
       },
       place,
@@ -269,7 +270,7 @@ export class Engine implements Core {
     return end;
   }
 
-  readonly receiveAnswer = (inbox: string, body: string): void => this.#inbox.messages([body], inbox);
+  readonly receiveAnswer = (inbox: string, body: string): void => this.inbox.messages([body], inbox);
 
   #connection(half: "receiver" | "sender", connected: boolean, error: unknown): void {
     if (!connected && error !== undefined) this.#reports.last = this.#outage = error;

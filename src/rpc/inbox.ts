@@ -36,6 +36,8 @@ interface InboxContext {
 
 /** Handles the messages of a bus. */
 export class Inbox {
+  /** The largest number of characters of a message that is read. A tool lowers it, because anybody can answer its questions. */
+  limit = Infinity;
   #bus: InboxContext;
 
   /** Creates the inbox of a bus that is about to open. */
@@ -61,6 +63,10 @@ export class Inbox {
 
   /** Handles a message. Returns false if no honest bus sends it. */
   #message(text: string, answersOnly: boolean, signed?: Signed): boolean {
+    if (text.length > this.limit) {
+      this.#bus.reject(() => tooLong(text.length, this.limit), "");
+      return false;
+    }
     return this.#bus.decodings.decode(
       text,
       "",
@@ -138,4 +144,8 @@ export class Inbox {
 
 function unknownMessage(): RpcError {
   return new RpcError("invalid", "Cannot read a message from the inbox: unknown message type");
+}
+
+function tooLong(length: number, limit: number): RpcError {
+  return new RpcError("invalid", `Cannot read a message of ${length} characters: this bus reads at most ${limit}`);
 }

@@ -13,7 +13,7 @@ const KEEP = { least: 1_000, most: 600_000 };
 const MAX_QUEUES = 1_000;
 const MAX_NAME = 512;
 /** The largest number of characters of an answer. */
-const MAX_ANSWER: number = 128 * 1024;
+export const MAX_ANSWER: number = 128 * 1024;
 
 /** The upper end of the first bucket of durations in milliseconds; each bucket is a quarter of an octave wide. */
 const SHORTEST = 0.01;
@@ -29,8 +29,8 @@ export interface QueueActivity {
   readonly puts: number;
   /** The items that this bus has removed: acknowledged, got, dead-lettered or purged. */
   readonly takes: number;
-  /** The numbers of handlers by their durations: bucket → handlers. */
-  readonly durations: ReadonlyMap<number, number>;
+  /** The numbers of handlers by their durations: each bucket, followed by its handlers. A map would take far more memory. */
+  readonly durations: readonly number[];
 }
 
 /** A queue that a bus consumes. The members of a group consume the queue of the group. */
@@ -178,19 +178,29 @@ function isName(value: unknown): value is string {
 
 function readQueue(value: unknown): QueueActivity | undefined {
   if (!Array.isArray(value)) return undefined;
-  const [name, puts, takes, flat] = value;
+  const [name, puts, takes, durations] = value;
   if (!isName(name) || !isCount(puts) || !isCount(takes)) return undefined;
-  if (!Array.isArray(flat) || flat.length > 2 * BUCKETS || !flat.every(isCount)) return undefined;
-  const durations = new Map<number, number>();
-  for (let i = 0; i + 1 < flat.length; i += 2) durations.set(Math.min(flat[i]!, BUCKETS - 1), flat[i + 1]!);
+  if (!Array.isArray(durations) || durations.length > 2 * BUCKETS || !durations.every(isCount)) return undefined;
   return { name, puts, takes, durations };
 }
 
-/** Returns a duration that half of the handlers did not exceed, accurate to a tenth; undefined if there are none. */
-export function median(durations: ReadonlyMap<number, number>): number | undefined {
-  let left = [...durations.values()].reduce((sum, each) => sum + each, 0) / 2;
+/**
+ * Adds the handlers since an earlier answer to the sums of all buckets. A bus writes its buckets in the order in which they were first used,
+ * so each has the same place in both answers.
+ */
+export function addDurations(sums: number[], now: readonly number[], before: readonly number[]): void {
+  for (let i = 0; i + 1 < now.length; i += 2) {
+    const bucket = Math.min(now[i]!, BUCKETS - 1);
+    const more = now[i + 1]! - (before[i] === now[i] ? before[i + 1] ?? 0 : 0);
+    sums[bucket] = (sums[bucket] ?? 0) + Math.max(0, more);
+  }
+}
+
+/** Returns a duration that half of the handlers did not exceed, accurate to a tenth; undefined if there are none. `sums` are those of the buckets. */
+export function median(sums: readonly number[]): number | undefined {
+  let left = sums.reduce((sum, each) => sum + each, 0) / 2;
   if (left === 0) return undefined;
-  for (const [bucket, handlers] of [...durations].sort(([a], [b]) => a - b)) {
+  for (const [bucket, handlers = 0] of sums.entries()) {
     left -= handlers;
     if (left <= 0) return SHORTEST * 2 ** ((bucket - 0.5) / PER_OCTAVE);
   }

@@ -1,5 +1,5 @@
 // run: on deno
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Bus, type BusOptions, memory } from "../../mod.ts";
 import { TrafficMeter, type TrafficRow } from "../../cli/traffic.ts";
@@ -10,8 +10,10 @@ import type { Admin } from "../../src/provider/admin.ts";
 import { SignedEnvelopes } from "../../src/keys/signed_envelopes.ts";
 import { ACTIVITY } from "../../src/rpc/activity_answers.ts";
 import { writeRequest } from "../../src/rpc/wire.ts";
-import { Activity, median, readActivity } from "../../src/telemetry/activity.ts";
-import { until } from "../support/until.ts";
+import { Activity, addDurations, MAX_ANSWER, median, readActivity } from "../../src/telemetry/activity.ts";
+import { spy } from "../support/spy.ts";
+import { pause, until } from "../support/until.ts";
+import { warnings } from "../support/warnings.ts";
 
 /** Reads the counts of an activity, as the tool does. */
 function counts(activity: Activity, keep = 1_000) {
@@ -32,7 +34,7 @@ describe("Activity", () => {
     await activity.timed("jobs", handler)();
     const [jobs, other] = counts(activity)!.queues;
     assertEquals([jobs!.name, jobs!.puts, jobs!.takes, other!.takes], ["jobs", 2, 1, 3]);
-    assertEquals([...jobs!.durations.values()], [1]);
+    assertEquals([jobs!.durations.length, jobs!.durations[1]], [2, 1]);
     await until("it has stopped", () => activity.timed("jobs", handler) === handler);
     assertEquals(counts(activity)!.queues, []);
     activity.end();
@@ -72,7 +74,7 @@ describe("Activity", () => {
     const right = { ms: 5, queues: [["jobs", 1, 2, [3, 4]]] };
     assertEquals(readActivity(right), {
       ms: 5,
-      queues: [{ name: "jobs", puts: 1, takes: 2, durations: new Map([[3, 4]]) }],
+      queues: [{ name: "jobs", puts: 1, takes: 2, durations: [3, 4] }],
     });
     const row = (...fields: unknown[]) => ({ ms: 5, queues: [fields] });
     const wrong: unknown[] = [
@@ -120,10 +122,19 @@ describe("Activity", () => {
     } finally {
       performance.now = clock;
     }
-    const found = median(counts(activity)!.queues[0]!.durations)!;
+    const sums: number[] = [];
+    addDurations(sums, counts(activity)!.queues[0]!.durations, []);
+    const found = median(sums)!;
     assert(found > 37 && found < 46, `${found}`);
-    assertEquals(median(new Map()), undefined);
+    assertEquals(median([]), undefined);
     activity.end();
+  });
+
+  it("durations of two answers are subtracted, and buckets beyond the last one count for it", () => {
+    const sums: number[] = [];
+    addDurations(sums, [3, 4, 5, 1, 900, 2], [3, 1]);
+    addDurations(sums, [5, 2, 3, 1], [3, 5]);
+    assertEquals(Object.entries(sums), [["3", 4], ["5", 3], ["115", 2]]);
   });
 });
 
@@ -241,6 +252,63 @@ describe("the traffic of queues", () => {
     assertEquals(client.inbox.filter((text) => text.includes('"refused":"forgotten"')).length, 9);
     await client.close();
     assertEquals(asked, [ACTIVITY, ACTIVITY]);
+  });
+
+  it("an answer of more characters than a bus writes is not parsed", async () => {
+    await using bus = await open();
+    await using tool = await open();
+    const errors: string[] = [];
+    tool.addEventListener("error", ({ message }) => errors.push(message));
+    let rows = 1_000;
+    await bus.expose(ACTIVITY, () => {
+      return { ms: 0, queues: [], consumed: Array.from({ length: rows }, (_, i) => [`${i}`.padStart(200), 1, 1]) };
+    });
+    const look = () => new TrafficMeter(tool, admin, 100).look(() => Promise.resolve({ queues: [], complete: true }));
+    const parsed: unknown[] = [];
+    const end = spy(JSON, "parse", parsed);
+    try {
+      assertEquals((await look()).length, 0);
+    } finally {
+      end();
+    }
+    assertEquals(parsed.map((text) => String(text).length).filter((length) => length > MAX_ANSWER), []);
+    assertMatch(errors[0]!, /^Cannot read a message of 2\d{5} characters: this bus reads at most \d{6}/);
+    rows = 600;
+    assertEquals((await look()).length, 600);
+  });
+
+  /** Looks once, where these many buses answer with an activity. Returns the rows, the warnings, and how many were asked, and at once. */
+  async function ask(buses: number, answer: (bus: number) => unknown) {
+    await using tool = await open();
+    let [asked, running, most] = [0, 0, 0];
+    engineOf(tool).caller.at = async (_, fn) => {
+      most = Math.max(most, ++running);
+      const result = answer(asked++);
+      await pause(0);
+      running--;
+      return { fn, result, resultType: "dict", isError: false };
+    };
+    const inboxes = () => Promise.resolve(Array.from({ length: buses }, (_, i) => `${i}`));
+    const meter = new TrafficMeter(tool, { inboxes } as unknown as Admin, 100);
+    let rows: TrafficRow[] = [];
+    const told = await warnings(async () => {
+      rows = await meter.look(() => Promise.resolve({ queues: [{ name: "jobs" }], complete: true }));
+    });
+    return { rows, told, asked, most };
+  }
+
+  it("16 buses are asked at once, and no more when the answers have too many characters", async () => {
+    const consumed = [["jobs", 1, 1]];
+    const few = await ask(100, () => ({ ms: 0, queues: [], consumed }));
+    assertEquals(few.rows, [{ name: "jobs", consumers: 100, concurrency: 100 }]);
+    assertEquals([few.told, few.asked, few.most], [[], 100, 16]);
+    const flat = Array.from({ length: 116 }, (_, i) => [i, 1]).flat();
+    const queues = Array.from({ length: 200 }, (_, i) => [`q${i}`, 1, 1, flat]);
+    const many = await ask(250, () => ({ ms: 0, queues, consumed }));
+    assertEquals([many.asked, many.most, many.told.length], [80, 16, 1]);
+    assertMatch(many.told[0]!, /^The answers of the buses of the namespace traffic .* the others are not counted/);
+    const silent = await ask(250, () => undefined);
+    assertEquals([silent.asked, silent.rows], [250, [{ name: "jobs" }]]);
   });
 
   it("a function of this name that a program exposes comes first, and a malformed result is ignored", async () => {
