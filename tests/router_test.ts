@@ -146,7 +146,7 @@ describe("Router", () => {
     assertEquals(got, ["orders* 4006", "orders* 6"]);
   });
 
-  it("compares a topic in a limited number of steps, and reports each event beyond them, if it is told how", () => {
+  it("compares a topic in a limited number of steps, and reports each event beyond them, if it can", () => {
     const codes: unknown[] = [];
     const [limited, unlimited] = [new Router({ refuse: ({ code }) => void codes.push(code) }), new Router()];
     const topic = "a".repeat(1_000_000);
