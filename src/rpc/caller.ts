@@ -23,10 +23,11 @@ import { because, isA } from "../internal/thrown.ts";
 import { validate } from "../codec/schema.ts";
 import type { Work } from "../internal/work.ts";
 import { AnswerInbox } from "./answer_inbox.ts";
+import { argumentsOf, checkNumber } from "./arguments.ts";
 import { Call } from "./call.ts";
 import { CalledStreams } from "./called_stream.ts";
 import { Directory } from "./directory.ts";
-import { argumentsOf, remoteError } from "./error_answer.ts";
+import { remoteError } from "./error_answer.ts";
 import { multiCall, type MultiCallParts } from "./multi_call.ts";
 import { PendingCalls, RECOVERY } from "./pending_calls.ts";
 import type { Procedure, RpcResponse } from "./procedure.ts";
@@ -198,6 +199,7 @@ export class Caller {
     many = false,
   ): Promise<T> {
     const { timeout, signal, procedure, headers, stream } = options;
+    checkNumber(fn, args);
     if (procedure?.args) await validate(procedure.args, args, argumentsOf(fn), "arguments");
     signal?.throwIfAborted();
     if (this.#closed) throw closedWhile(`call "${fn}"`, this.#closed);

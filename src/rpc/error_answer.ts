@@ -7,6 +7,7 @@ import { BusError, RemoteInvocationError } from "../errors.ts";
 import type { ExposedError, ExposeErrors } from "../hooks.ts";
 import { complain } from "../internal/complain.ts";
 import { isA, nameOf, stackOf, textOf } from "../internal/thrown.ts";
+import { argumentsOf } from "./arguments.ts";
 import { type Answer, refusal, UNADDRESSED } from "./wire.ts";
 
 /** The error that callers receive if the function `exposeErrors` fails. */
@@ -50,11 +51,6 @@ export function remoteError({ fn, result, resultType, call }: Answer): RemoteInv
   return Object.assign(new RemoteInvocationError(fn, resultType, args, call.stack, reason), {
     code: "invalid" as const,
   });
-}
-
-/** Returns the words by which a `ValidationError` names the arguments of a call. */
-export function argumentsOf(fn: string): string {
-  return `the arguments of "${fn}"`;
 }
 
 function mapped(expose: (error: unknown) => ExposedError, error: unknown): ExposedError {

@@ -15,10 +15,11 @@ import { TextMap } from "../internal/text_map.ts";
 import type { Work } from "../internal/work.ts";
 import { ACTIVITY, answerActivity } from "./activity_answers.ts";
 import { Answers, type Sending } from "./answers.ts";
+import { argumentsOf, checkNumber } from "./arguments.ts";
 import { allowed, deniedAnswer } from "./authorization.ts";
 import { lateRequest } from "./clocks.ts";
 import { ServedCall } from "./current_call.ts";
-import { argumentsOf, forgottenAnswer } from "./error_answer.ts";
+import { forgottenAnswer } from "./error_answer.ts";
 import { asStream, type Exposure } from "./exposure.ts";
 import { Load } from "./load.ts";
 import { SeenRequests } from "./seen_requests.ts";
@@ -292,9 +293,12 @@ export class Server {
       const named = Object.keys(kwargs);
       if (named.length > 0) throw new TypeError(`Cannot call "${fn}" with keyword arguments: ${named.join(", ")}`);
       const run = async (): Promise<Sending> => {
-        const checked = procedure?.args ? await validate(procedure.args, args, argumentsOf(fn), "arguments") : args;
+        checkNumber(fn, args);
+        const schema = procedure?.args;
+        const checked = (schema ? await validate(schema, args, argumentsOf(fn), "arguments") : args) as never[];
+        checkNumber(fn, checked);
         started = true;
-        const result: unknown = await serve(...checked as never[]);
+        const result: unknown = await serve(...checked);
         if (this.#sources.has(result)) {
           throw new RpcError("invalid", `Cannot answer a call of "${fn}": its result is a served object`);
         }
