@@ -120,8 +120,8 @@ export class Outbox {
         this.flushStarts();
       }, 0);
     } else if (!this.#flushing) {
+      queueMicrotask(() => this.flush()); // first: it throws if the stack is full
       this.#flushing = true;
-      queueMicrotask(() => this.flush());
     }
   }
 }

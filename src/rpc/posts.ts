@@ -60,7 +60,8 @@ export class Posts {
     const length = joining.length + text.length + 1;
     if (length > this.#max || texts.length === MAX_MESSAGES) this.#send(joining); // keeps the order
     if (text.length >= this.#max) return this.#post(inbox, text);
-    if (texts.length === 0 && this.#waiting.push(joining) === 1) queueMicrotask(() => this.#flush());
+    if (this.#waiting.length === 0) queueMicrotask(() => this.#flush()); // first: it throws if the stack is full
+    if (texts.length === 0) this.#waiting.push(joining);
     texts.push(text);
     joining.length += text.length + 1;
     return joining.posted.promise;

@@ -3,6 +3,7 @@ import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Buffer } from "node:buffer";
 import { BusError, ProviderError } from "../../src/errors.ts";
+import { Command } from "../../src/providers/redis/command.ts";
 import { Connection } from "../../src/providers/redis/connection.ts";
 import { parseOptions } from "../../src/providers/redis/options.ts";
 import { text } from "../../src/providers/redis/replies.ts";
@@ -418,6 +419,25 @@ describe("Redis faults", () => {
     assertEquals(await replies, ["PONG", "PONG"]);
     await pause(1_500);
     assertEquals(said, []);
+    await link.close();
+  });
+
+  it("a command that could not be added, because the stack was full, is not awaited", async () => {
+    const link = new Connection(parseOptions(here()), 1_000);
+    await link.open(2_000);
+    const { push } = Array.prototype;
+    let refused = 0;
+    Array.prototype.push = function (...items: unknown[]) {
+      if (!(items[0] instanceof Command) || refused++ > 0) return push.apply(this, items);
+      throw new RangeError("Maximum call stack size exceeded");
+    };
+    try {
+      await assertRejects(() => link.call(text, "ping"), RangeError);
+    } finally {
+      Array.prototype.push = push;
+    }
+    assertEquals(await link.call(text, "ping"), "PONG");
+    assertEquals([refused, link.waiting], [1, false]);
     await link.close();
   });
 

@@ -100,8 +100,8 @@ export class Outbox {
     if (target.blocked) return;
     this.#ready.add(target);
     if (this.#flushing) return;
+    queueMicrotask(() => this.#flush()); // first: it throws if the stack is full
     this.#flushing = true;
-    queueMicrotask(() => this.#flush());
   }
 
   /** Rejects all messages that have not been sent. */

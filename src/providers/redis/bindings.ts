@@ -251,8 +251,8 @@ export class Publisher {
   /** Returns the time, which it reads once in each turn of the event loop, because each event needs it twice. */
   #now(): number {
     if (this.#time === undefined) {
+      queueMicrotask(() => this.#time = undefined); // first: it throws if the stack is full
       this.#time = performance.now();
-      queueMicrotask(() => this.#time = undefined);
     }
     return this.#time;
   }

@@ -176,8 +176,8 @@ export class Connection implements Client, Member {
 
   #add<T>(batch: Batch, read: ReplyReader<T>, name: string, args: string[]): Promise<T> {
     return new Promise((resolve, reject) => {
-      batch.pending++;
       batch.commands.push(new Command(name, args, batch, (reply) => resolve(read(reply, args)), reject));
+      batch.pending++;
     });
   }
 
