@@ -68,6 +68,27 @@ describe("validate()", () => {
     assert(issue!.message.length <= 16_384, `${issue!.message.length} characters`);
   });
 
+  it("copies at most 32 keys of a path, each with at most 1,024 characters", () => {
+    const map = new Map([["m".repeat(100_000), 1]]);
+    const long = assertThrows(() => validate(v.map(v.string(), v.string()), map, "it"), ValidationError);
+    assertMatch(String(long.issues[0]!.path![0]), /^m+ … \(\d+ characters\) … m+$/);
+    let read = 0;
+    const part = {
+      get key() {
+        read++;
+        return "k".repeat(100_000);
+      },
+    };
+    const issues = [{ message: "no", path: Array(100_000).fill(part) }];
+    const deep = assertThrows(() => validate(schema(() => ({ issues })), 1, "it"), ValidationError);
+    assertEquals([deep.issues[0]!.path!.length, read], [32, 32]);
+    const lengths = [long, deep].flatMap(({ issues }) => issues[0]!.path!.map((key) => String(key).length));
+    assert(Math.max(...lengths) <= 1_024, `${Math.max(...lengths)} characters`);
+    const short = ["k".repeat(1_024), 2, ...Array(30).fill("k")];
+    const same = assertThrows(() => validate(schema(() => ({ issues: [{ message: "no", path: short }] })), 1, "it"));
+    assertEquals((same as ValidationError).issues[0]!.path, short);
+  });
+
   it("looks at few of very many elements if the schema says so, as SECURITY.md advises", () => {
     let looked = 0;
     const see = () => ++looked < 0;

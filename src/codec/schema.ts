@@ -97,6 +97,8 @@ export function checkSchema<S extends StandardSchemaV1 | undefined>(
 const QUOTED = 3;
 /** The largest number of issues that an error has: a peer can send a list in which each element is invalid. */
 const MAX_ISSUES = 100;
+/** The largest number of keys in the path of an issue, and of characters of each: a peer can choose the keys of a map. */
+const [MAX_KEYS, LONGEST_KEY] = [32, 1_024];
 
 /**
  * Validates a value and returns the output of the schema. Returns a promise only if the schema is asynchronous.
@@ -149,14 +151,14 @@ function accept<S extends StandardSchemaV1>(
 /** Copies an issue without the received value, which its message and its path may contain. */
 function plainIssue({ message, path }: StandardSchemaV1.Issue): Issue {
   const text = cut(textOf(message));
-  return path ? { message: text, path: path.map((part) => plainKey(typeof part === "object" ? part.key : part)) } : {
-    message: text,
-  };
+  if (!path) return { message: text };
+  const parts = path.slice(0, MAX_KEYS);
+  return { message: text, path: parts.map((part) => plainKey(typeof part === "object" ? part.key : part)) };
 }
 
-/** Returns a key as it is, and the key of a map that is an object as text. */
+/** Returns a key, of a long text its beginning and end, and the key of a map that is an object as text. */
 function plainKey(key: unknown): PropertyKey {
-  return typeof key === "number" || typeof key === "symbol" ? key : textOf(key);
+  return typeof key === "number" || typeof key === "symbol" ? key : cut(textOf(key), LONGEST_KEY);
 }
 
 function quote({ message, path }: Issue): string {

@@ -36,9 +36,9 @@ const LONGEST = 16_384;
  * Returns a text for people. If it is too long, its middle is left out, because the reason of an error is at its end, and the rest does not
  * refer to it.
  */
-export function cut(text: string): string {
-  if (text.length <= LONGEST) return text;
-  const end = LONGEST / 2 - 32; // with the note, it is short enough: the message of a worker's error is cut again by main
+export function cut(text: string, longest: number = LONGEST): string {
+  if (text.length <= longest) return text;
+  const end = longest / 2 - 32; // with the note, it is short enough: the message of a worker's error is cut again by main
   return ownShortText(`${text.slice(0, end)} … (${text.length - 2 * end} characters) … ${text.slice(-end)}`);
 }
 

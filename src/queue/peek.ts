@@ -19,7 +19,7 @@ const MAX_LIMIT = 10_000;
 
 /** About how many bytes the values and the errors of a peek take from which on it returns no more of them. */
 const MAX_HELD = 64 * 2 ** 20;
-/** About how many bytes a character takes, and an issue or a key of its path. */
+/** About how many bytes a character takes, and an issue or a key of its path beside its characters. */
 const [CHARACTER, EACH] = [2, 64];
 
 /** Options of {@linkcode Queue.peek}. */
@@ -135,6 +135,11 @@ export async function* peekBodies(
 
 /** Returns about how many bytes an error takes, with the body of its item. */
 function errorBytes({ issues }: ValidationError, body: string): number {
-  const size = ({ message, path = [] }: Issue) => CHARACTER * message.length + EACH * (1 + path.length);
-  return issues.reduce((bytes, issue) => bytes + size(issue), CHARACTER * body.length);
+  const size = ({ message, path = [] }: Issue) =>
+    path.reduce<number>((bytes, key) => bytes + EACH + textBytes(key), EACH + textBytes(message));
+  return issues.reduce((bytes, issue) => bytes + size(issue), textBytes(body));
+}
+
+function textBytes(text: PropertyKey): number {
+  return typeof text === "string" ? CHARACTER * text.length : 0;
 }
