@@ -273,6 +273,21 @@ describe("SeenRequests", () => {
     assert(add(seen, "old", 1, Date.now() + 1_000));
   });
 
+  it("refuses those that it has forgotten after its clock was set back", () => {
+    const seen = new SeenRequests();
+    const { now } = Date;
+    const until = now() + 60_000;
+    assert(add(seen, "old", 1, until));
+    Date.now = () => until + 1;
+    try {
+      for (let i = 0; i < 20_000; i++) add(seen, `${i}`, i, until + 60_000);
+    } finally {
+      Date.now = now;
+    }
+    assertFalse(add(seen, "old", 1, until));
+    assert(add(seen, "new", 1, until + 1));
+  });
+
   it("refuses requests that were signed before those that it had to forget, and searches for old ones seldom", () => {
     const seen = new SeenRequests();
     const later = Date.now() + 3_600_000;

@@ -29,12 +29,15 @@ export class SeenRequests {
   #most = BATCH;
   /** The latest signature of a forgotten request. */
   #forgotten = -Infinity;
+  /** The latest time after which a forgotten request is refused. If the clock is set back, that time has not passed any more. */
+  #ended = -Infinity;
 
   /** Adds a request. Returns false if it was or may have been added before. */
   add(call: Called, { time }: Pick<Signed, "time">): boolean {
     const key = keyOf(call);
-    if (time <= this.#forgotten || this.#requests.has(key)) return false;
-    this.#requests.set(key, { until: call.deadline + CLOCK_SKEW, signed: time });
+    const until = call.deadline + CLOCK_SKEW;
+    if (time <= this.#forgotten || until <= this.#ended || this.#requests.has(key)) return false;
+    this.#requests.set(key, { until, signed: time });
     if (this.#requests.size >= this.#most) this.#clean();
     return true;
   }
@@ -53,7 +56,11 @@ export class SeenRequests {
 
   #clean(): void {
     const now = Date.now();
-    for (const [id, { until }] of this.#requests) if (until < now) this.#requests.delete(id);
+    for (const [id, { until }] of this.#requests) {
+      if (until >= now) continue;
+      this.#ended = Math.max(this.#ended, until);
+      this.#requests.delete(id);
+    }
     for (const [id, { signed }] of this.#requests) {
       if (this.#requests.size <= MAX) break;
       this.#forgotten = Math.max(this.#forgotten, signed);
