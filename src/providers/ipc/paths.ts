@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { isUtf8 } from "node:buffer";
 
 /** The largest number of bytes of a path, with the byte 0 at its end, as in the kernel. */
 export const PATH_BYTES = 4_096;
@@ -26,5 +25,9 @@ export function writePath(path: string, buffer: Uint8Array): Uint8Array {
 export function decodeName(bytes: Uint8Array): string | undefined {
   const name = decoder.decode(bytes);
   // invalid bytes are decoded to U+FFFD
-  return name.includes("\ufffd") && !isUtf8(bytes) ? undefined : name;
+  return name.includes("\ufffd") && !isSame(encoder.encode(name), bytes) ? undefined : name;
+}
+
+function isSame(one: Uint8Array, other: Uint8Array): boolean {
+  return one.length === other.length && one.every((byte, i) => byte === other[i]);
 }
