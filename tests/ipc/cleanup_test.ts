@@ -161,19 +161,19 @@ describe("the cleanup of a namespace", () => {
       }
       const [name] = directories.list("").filter((name) => !before.has(name));
       if (contents) mkdirSync(directories.path(`${name}/${contents}`));
-      assertEquals(directories.setModified(name!, Date.now() - age), 0);
+      assertEquals(posix.setModified(directories.path(name!), Date.now() - age), 0);
       return name!;
     };
     const [old, recent, full] = [killed(120_000), killed(10_000), killed(120_000, "item")];
     const others = [full, "~", `~${"0".repeat(36)}`, old.slice(1)];
     for (const name of others.slice(1)) {
       mkdirSync(directories.path(name));
-      directories.setModified(name, 0);
+      posix.setModified(directories.path(name), 0);
     }
     if (posix.user === 0) {
       const theirs = `~${crypto.randomUUID()}`;
       mkdirSync(directories.path(theirs));
-      directories.setModified(theirs, 0);
+      posix.setModified(directories.path(theirs), 0);
       chownSync(directories.path(theirs), 40_000, process.getgid!());
       others.push(theirs);
     }
@@ -183,7 +183,7 @@ describe("the cleanup of a namespace", () => {
       using _ = stub(performance, "now", () => time += 1e6);
       cleanup.run(Infinity, Infinity);
       const found = directories.list("").toSorted();
-      directories.setModified(recent, Date.now() - 120_000);
+      posix.setModified(directories.path(recent), Date.now() - 120_000);
       for (let i = 0; i < 3; i++) cleanup.run(Infinity, Infinity);
       const later = directories.list("").toSorted();
       rmSync(directories.root, { recursive: true });

@@ -71,7 +71,7 @@ function actsIn(namespace: Namespace, args: readonly string[]): Record<string, (
       const [path, target, time] = args as [string, string, string?];
       directories.unlink(path);
       directories.symlink(target, path);
-      if (time !== undefined) directories.setModified(path, Number(time));
+      if (time !== undefined) posix.setModified(directories.path(path), Number(time));
     },
     /** Sets the mode of its own directory. */
     mode() {

@@ -6,7 +6,18 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { execFileSync } from "node:child_process";
-import { chmodSync, chownSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  existsSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import process from "node:process";
 import { BusError } from "../../src/errors.ts";
 import { writeBinding } from "../../src/provider/bindings.ts";
@@ -153,6 +164,29 @@ describe("a private file of a user, in a namespace that a group shares", () => {
       assert(existsSync(read(shared)));
     });
   }
+
+  it("keeps its times, under the name of an item that is due, held or moved", async () => {
+    using shared = await Shared.open();
+    const { internals, queue } = shared;
+    const moves = new Moves(internals, "x");
+    const leases = new Leases(internals, shared.bus, moves);
+    const files = ["back", "held", "moving"].map((part) => {
+      const directory = `${queueDirectory(queue)}/${part}`;
+      shared.directory(directory);
+      const path = shared.file(`${directory}/${ITEM}`);
+      internals.posix.setModified(path, 1_000);
+      return openSync(path, "r");
+    });
+    const times = () => files.map((file) => fstatSync(file)).map(({ atimeMs, mtimeMs }) => [atimeMs, mtimeMs]);
+    const before = times();
+    leases.claim(queue, `${queueDirectory(queue)}/back/${ITEM}`, ITEM, 1_000, () => "");
+    leases.start(queue, ITEM);
+    leases.extend(queue, ITEM, 1_000);
+    leases.giveBack(queue, [ITEM], 0, true);
+    moves.giveBack(queue, ITEM);
+    assertEquals(times(), before);
+    for (const file of files) closeSync(file);
+  });
 
   const name = "is not read if it is for another group";
   const missing = noOtherGroup();

@@ -20,6 +20,7 @@
 import {
   type Access,
   GROUP_CHANGES,
+  GROUP_READS,
   mayClose,
   modes,
   OWNER,
@@ -235,19 +236,13 @@ export class Directories {
     );
   }
 
-  /** Sets the modification time to `ms` milliseconds. With `read`, it also sets the access time to now. */
-  setModified(path: string, ms: number, read = false): number {
-    return this.#at(path, (at, name) => this.#posix.setModified(name, ms, read, at));
-  }
-
-  /** Sets the access time to `ms` milliseconds. */
-  setRead(path: string, ms: number): number {
-    return this.#at(path, (at, name) => this.#posix.setRead(name, ms, at));
-  }
-
-  /** Sets the times of a file to now, by the wall clock. */
-  touch(path: string): number {
-    return this.#at(path, (at, name) => this.#posix.touch(name, at));
+  /** Sets times of a file or directory by `set`. A private one, which a member of the group has moved there, counts as missing. */
+  setTimes(path: string, set: (name: string, at: number) => number): number {
+    return this.#at(path, (at, name) => {
+      const stat = this.#access.group === undefined ? undefined : this.#posix.stat(name, false, at);
+      if (typeof stat === "number") return stat;
+      return !stat || usable(stat, this.#posix.user, this.#access, GROUP_READS) ? set(name, at) : -Errno.ENOENT;
+    });
   }
 
   /** Makes a system call for a path. Repeats it if the root was removed and created again, which was checked at most `age` ms ago. */

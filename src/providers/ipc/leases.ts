@@ -143,8 +143,9 @@ export class Leases {
 
   /** Records that the handler of an item starts. Returns false if its lease has ended. */
   start(queue: string, receipt: string): boolean {
-    const { directories, names } = this.#namespace;
-    const mark = () => directories.setRead(pathOf(queue, `held/${receipt}`), STARTED);
+    const { directories, names, posix } = this.#namespace;
+    const held = pathOf(queue, `held/${receipt}`);
+    const mark = () => directories.setTimes(held, (name, at) => posix.setRead(name, STARTED, at));
     let marked = mark();
     if (marked === -Errno.EPERM) {
       // it is another user's file: there was no room for a copy, and there may be now
@@ -262,8 +263,7 @@ export class Leases {
     if (set < 0) return undefined;
     const moved = directories.within(held, () => directories.rename(from, pathOf(queue, `held/${receipt}`)));
     if (moved < 0) this.#setTime(from, 0); // it stays due
-    check(moved, what, Errno.ENOENT);
-    if (moved < 0) return undefined;
+    if (check(moved, what, Errno.ENOENT) < 0) return undefined;
     if (set === TOUCHED && lease !== undefined) this.#replaceByCopy(queue, receipt, lease);
     const body = read(receipt);
     if (body === undefined) return UNREADABLE;
@@ -274,10 +274,10 @@ export class Leases {
   /** Sets the modification time of a file to `ms` from now. Returns {@linkcode TOUCHED} for another user's file. */
   #setTime(path: string, ms: number, unstarted = false): number {
     const { directories, posix } = this.#namespace;
-    const set = directories.setModified(path, posix.now() + Math.min(ms, LONGEST), unstarted);
-    if (set !== -Errno.EPERM) return set;
-    const touched = directories.touch(path);
-    return touched < 0 ? touched : TOUCHED;
+    return directories.setTimes(path, (name, at) => {
+      const set = posix.setModified(name, posix.now() + Math.min(ms, LONGEST), unstarted, at);
+      return set === -Errno.EPERM ? posix.touch(name, at) || TOUCHED : set;
+    });
   }
 
   /** Replaces another user's file by a copy, whose times can be set. Without room for a copy, the item is held until this bus ends. */

@@ -131,7 +131,7 @@ export class Moves {
   giveBack(queue: string, name: string): void {
     const { directories, posix } = this.#namespace;
     const path = pathOf(queue, `moving/${name}`);
-    directories.setModified(path, posix.now());
+    directories.setTimes(path, (name, at) => posix.setModified(name, posix.now(), false, at));
     directories.within(
       `${queueDirectory(queue)}/back`,
       () => directories.rename(path, pathOf(queue, `back/${name}`)),

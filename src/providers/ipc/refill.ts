@@ -97,7 +97,7 @@ export class Refill {
     if (lock < 0) return;
     try {
       if (posix.lock(lock) < 0) return;
-      directories.setRead(QUEUES, posix.now());
+      directories.setTimes(QUEUES, (name, at) => posix.setRead(name, posix.now(), at));
       for (const queue of full) this.#fill(queue);
     } finally {
       posix.close(lock);
