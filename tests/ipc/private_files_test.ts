@@ -272,6 +272,29 @@ describe("a directory in a namespace that a group shares", () => {
     assertEquals([directories.list("x"), directories.list("x/y")], [["y"], ["z"]]);
   });
 
+  it("is not given to the group if a member has put another one in its place", async () => {
+    using shared = await Shared.open();
+    const { directories, posix } = shared.internals;
+    const { makeDirectory } = posix;
+    directories.make("x");
+    for (const change of [(path: string) => chmodSync(path, 0o750), (path: string) => writeFileSync(`${path}/x`, "")]) {
+      let [path, mode] = ["", 0];
+      posix.makeDirectory = (name, ...rest) => {
+        const made = makeDirectory.call(posix, name, ...rest);
+        path = directories.path(name);
+        change(path);
+        mode = statSync(path).mode;
+        return made;
+      };
+      try {
+        assertEquals(directories.make("y"), -Errno.EEXIST);
+      } finally {
+        posix.makeDirectory = makeDirectory;
+      }
+      assertEquals([statSync(path).mode, directories.stat("y")], [mode, -Errno.ENOENT]);
+    }
+  });
+
   it("is used if PyMQ has created it for its user, and tsmq for a topic", async () => {
     using shared = await Shared.open();
     const { names, posix, processes, subscriptions } = shared.internals;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type Access, modes, OWNER, STICKY } from "./access.ts";
+import { type Access, modes, OWNER, SETGID, STICKY } from "./access.ts";
 import { Errno } from "./errno.ts";
 import { check } from "./errors.ts";
 import type { Posix } from "./posix.ts";
@@ -51,8 +51,10 @@ function share(posix: Posix, name: string, at: number | undefined, access: Acces
   check(directory, `Cannot open ${name}`);
   try {
     const stat = posix.stat(directory);
-    // another member may have put a directory of its own in its place
-    if (typeof stat === "number" || stat.uid !== posix.user) return -Errno.EEXIST;
+    // another member may have put another directory in its place
+    const own = typeof stat === "object" && stat.uid === posix.user && (stat.mode & ~SETGID) === OWNER;
+    const names = own && posix.listOpen(directory);
+    if (typeof names !== "object" || names.length > 0) return -Errno.EEXIST;
     const shared = posix.share(directory, modes(access).directory | bits, group);
     if (shared < 0) posix.removeDirectory(name, at);
     return check(shared, `Cannot give ${name} to the group ${group}`);
