@@ -87,14 +87,28 @@ describe("the remains of dead buses", () => {
       [names.bus()]: [`arn:aws:sns:${account}${names.topic("refused")}`],
       [names.bus()]: [`arn:aws:sns:${account}${names.topic("t")}`],
     };
+    const unlisted = names.bus(); // its policy allows all topics of the namespace
+    const subscribed = [
+      `${account}another-program`,
+      `${account}${new Names("m").topic("t")}`,
+      `${account}${names.topic("u")}`,
+    ];
     const [first, refused, last] = Object.keys(topics);
     const asked = new Set<string>();
     const deleted: string[] = [];
     const answers: Record<string, (input: { QueueUrl: string; TopicArn: string }) => unknown> = {
-      ListQueuesCommand: () => ({ QueueUrls: Object.keys(topics).map((name) => `https://sqs/1/${name}`) }),
+      ListQueuesCommand: () => ({
+        QueueUrls: [...Object.keys(topics), unlisted].map((name) => `https://sqs/1/${name}`),
+      }),
+      ListSubscriptionsCommand: () => ({
+        Subscriptions: subscribed.map((topic) => (
+          { TopicArn: `arn:aws:sns:${topic}`, Endpoint: `arn:aws:sqs:${account}${unlisted}` }
+        )),
+      }),
       ListQueueTagsCommand: () => ({ Tags: { "tsmq-lease": "1" } }),
       GetQueueAttributesCommand: ({ QueueUrl }) => {
-        const Condition = { ArnEquals: { "aws:SourceArn": topics[nameOf(QueueUrl)] } };
+        const listed = topics[nameOf(QueueUrl)];
+        const Condition = listed ? { ArnEquals: { "aws:SourceArn": listed } } : { ArnLike: { "aws:SourceArn": "*" } };
         const Policy = JSON.stringify({ Statement: [{ Condition }] });
         return { Attributes: { QueueArn: `arn:aws:sqs:${account}${nameOf(QueueUrl)}`, Policy } };
       },
@@ -110,7 +124,8 @@ describe("the remains of dead buses", () => {
     const call = async (_: string, run: (http: unknown) => Promise<unknown>) => await run({});
     const client = { call, sns: { send }, sqs: { send } } as unknown as AwsClient;
     await assertRejects(() => cleanUp(client, names), Error, "not authorized");
-    assertEquals(deleted, [first, last]);
+    assertEquals(deleted, [first, last, unlisted]);
+    assert(asked.has(`arn:aws:sns:${account}${names.topic("u")}`));
     assert(!deleted.includes(refused!));
     assertEquals([...asked].filter((arn) => !arn.startsWith(`arn:aws:sns:${account}${names.prefix}`)), []);
   });

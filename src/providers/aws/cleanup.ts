@@ -66,10 +66,11 @@ async function removeDeadBus(
   }
   const queueArn = attributes.QueueArn!;
   const { topicArn } = arnsOf(queueArn, QueueUrl);
-  // any peer may have written this policy, so only topics of this account and namespace are touched
+  // any peer may have written this policy, or subscribed this queue, so only topics of this account and namespace are touched
   const ours = (arn: string) => arn === topicArn + nameOf(arn) && (!names || names.ownsTopic(nameOf(arn)));
   const listed = topicsOf(attributes.Policy)?.filter(ours).flatMap((arn) => [arn, topicArn + registryOf(nameOf(arn))]);
-  for (const arn of listed ?? await topicsWith(client, queueArn)) await unsubscribe(client, arn, queueArn, swept);
+  const topics = listed ?? (await topicsWith(client, queueArn)).filter(ours);
+  for (const arn of topics) await unsubscribe(client, arn, queueArn, swept);
   await deleteQueue(client, QueueUrl);
   swept.queues.push(nameOf(QueueUrl));
 }
