@@ -110,7 +110,8 @@ const text = {
     if (!(error instanceof ArgumentScannerError)) return `tsmq: ${messageOf(error)}`;
     const counted = error instanceof UnexpectedPositionalError || error instanceof UnsatisfiedPositionalError;
     // an argument in the wrong place may be a URL with a password
-    return `tsmq: ${withoutUser(formatMessageForArgumentScannerError(error, {}))}${counted ? aboutUrl : ""}`;
+    const text = withoutUser(printable(formatMessageForArgumentScannerError(error, {})));
+    return `tsmq: ${text}${counted ? aboutUrl : ""}`;
   },
   exceptionWhileRunningCommand: (error: unknown) => `tsmq: ${messageOf(error)}`,
   noCommandRegisteredForInput: ({ input, corrections }: { input: string; corrections: readonly string[] }) => {

@@ -518,6 +518,8 @@ describe("tsmq", () => {
     assertMatch(await wrong("foo"), /unknown command; see tsmq --help$/);
     assertMatch(await wrong("get", url), /Expected argument for queue/);
     assertMatch(await wrong("get", url, "q", "--nope"), /nope/);
+    assertMatch(await wrong("get", url, "q", "\x1b[31m\u202ex"), /Too many arguments.*\\u001b\[31m\\u202ex/);
+    assertMatch(await wrong("get", url, "q", "--\x1b[31m"), /--\\u001b\[31m/);
     assertMatch(await wrong("get", url, "q", "-c", "none"), /must be a number of at least 1/);
     assertMatch(await wrong("sub", url, "t", "-c", "1.5"), /must be a whole number/);
     assertMatch(await wrong("pub", url, "t", "{a:1}"), /as JSON/);
