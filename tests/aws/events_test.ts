@@ -63,6 +63,24 @@ describe("events over SNS", () => {
     assertEquals({ topics, subscriptions }, { topics: [], subscriptions: [] });
   });
 
+  it("a server that closes reads what callers send to it meanwhile", async () => {
+    const halves = await open(emulator.options);
+    await using caller = await open(emulator.options, { namespace: halves.namespace });
+    const server = serves("fn");
+    await halves.receiver.subscribe(server, () => {});
+    const posts: Promise<boolean | undefined>[] = [];
+    // callers know the server for a second after it has ended
+    const timer = setInterval(() => posts.push(caller.sender.post(halves.receiver.inbox, "request")), 5);
+    await until("a request arrives", () => halves.inbox.length > 0);
+    await halves.receiver.unsubscribe(server);
+    const closed = halves.close();
+    await pause(800);
+    clearInterval(timer);
+    const accepted = (await Promise.all(posts)).filter((there) => there !== false).length;
+    await closed;
+    assertEquals(halves.inbox.length, accepted);
+  });
+
   it("close() leaves nothing: no queue, no topic, no subscription", async () => {
     const halves = await open(emulator.options);
     await collect(halves, exact("a"));

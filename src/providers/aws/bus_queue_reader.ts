@@ -61,6 +61,8 @@ export class BusQueueReader {
   #connected = true;
   /** The time when the running long poll began, in milliseconds of `performance.now()`. */
   #pollingSince: number | undefined;
+  /** The time when the last message was read. */
+  #readAt = -Infinity;
 
   /** Starts to read. It polls with `polls`, and deletes with `client`. */
   constructor(polls: AwsClient, client: AwsClient, queue: BusQueue, settings: Settings, events: ReaderEvents) {
@@ -73,12 +75,18 @@ export class BusQueueReader {
     void this.#run();
   }
 
-  /** Resolves when the queue seems empty, because the running poll has waited for a while, or after `limit` ms. */
-  async empty(limit: number): Promise<void> {
+  /**
+   * Resolves when the queue seems empty, because the running poll has waited for a while and no message was read for `quiet` ms, or after
+   * `limit` ms.
+   */
+  async empty(limit: number, quiet: number): Promise<void> {
     const deadline = performance.now() + limit;
     const { signal } = this.#closing;
     while (performance.now() < deadline && !signal.aborted) {
-      if (this.#pollingSince !== undefined && this.#pollingSince + EMPTY_AFTER < performance.now()) return;
+      const now = performance.now();
+      if (this.#pollingSince !== undefined && this.#pollingSince + EMPTY_AFTER < now && this.#readAt + quiet < now) {
+        return;
+      }
       await pause(CHECK, signal);
     }
   }
@@ -147,6 +155,7 @@ export class BusQueueReader {
     );
     this.#pollingSince = undefined;
     if (signal.aborted) return 0;
+    if (Messages.length > 0) this.#readAt = performance.now();
     const deferred = Messages.filter((message) => !this.#deliver(message));
     if (deferred.length > 0) {
       await this.#defer(deferred);

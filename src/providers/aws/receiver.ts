@@ -40,6 +40,11 @@ const POLL_SOCKETS = 1_024;
 const GIVE_BACK_TIMEOUT = 500;
 /** The longest time in milliseconds that closing waits for the bus's own queue to become empty. */
 const EMPTY_TIMEOUT = 300;
+/**
+ * The same for a server, and the time without a message after which no caller seems to send to it any more: callers learn within a second that it
+ * has ended (`SERVERS_TTL`). A request that SQS accepts between the last poll and the end of the queue is lost.
+ */
+const SERVED = { timeout: 1_500, quiet: 250 };
 
 /** Opens the receiving half. */
 export async function openReceiver(context: ReceiverContext): Promise<Receiver> {
@@ -74,6 +79,8 @@ class AwsReceiver implements AskHandler, Receiver {
   #patternsKnown: Promise<void> | undefined;
   readonly #pollers = new Map<string, QueuePoller>();
   #reader: BusQueueReader | undefined;
+  /** Whether the bus has served functions. */
+  #served = false;
   #closed: Promise<void> | undefined;
 
   constructor(settings: Settings, context: ReceiverContext) {
@@ -205,7 +212,7 @@ class AwsReceiver implements AskHandler, Receiver {
     try {
       // each step runs even when another one fails
       const [topics] = await Promise.allSettled([
-        this.#topics.close().then(() => this.#reader?.empty(EMPTY_TIMEOUT)),
+        this.#topics.close().then(() => this.#empty()),
         within(GIVE_BACK_TIMEOUT, pollers),
       ]);
       // a later cleanup needs the queue: its policy lists the topics whose subscriptions are left
@@ -218,6 +225,11 @@ class AwsReceiver implements AskHandler, Receiver {
     }
   }
 
+  async #empty(): Promise<void> {
+    const { timeout, quiet } = this.#served ? SERVED : { timeout: EMPTY_TIMEOUT, quiet: 0 };
+    await this.#reader?.empty(timeout, quiet);
+  }
+
   async #subscribe(filter: Filter): Promise<void> {
     const name = this.#subscriptions.topicOf(filter);
     const fresh = await this.#topics.add(name);
@@ -228,6 +240,7 @@ class AwsReceiver implements AskHandler, Receiver {
     }
     // `unsubscribe` may have been called meanwhile: it removes the topic
     if (!filter.serves || !this.#subscriptions.has(filter)) return;
+    this.#served = true;
     try {
       await this.#topics.add(this.#names.registry(filter.topic), true);
     } catch (error) {
