@@ -46,7 +46,7 @@ const ICON = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">
 
 /** Options of {@linkcode openDashboard}, including the namespace that it shows and its keys. */
 export interface DashboardOptions extends Pick<BusOptions, "namespace" | "keys" | "encrypt"> {
-  /** The address or host name to listen on. Default `"127.0.0.1"`: only this machine can reach it. */
+  /** The address or host name to listen on; the URL has the address. Default `"127.0.0.1"`: only this machine can reach it. */
   readonly host?: string;
   /** The port to listen on. Default 0: a free port. */
   readonly port?: number;

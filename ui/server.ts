@@ -68,7 +68,7 @@ export class Refusal extends Error {
 
 /** A running server. */
 export class Site implements AsyncDisposable {
-  /** The address of the site, with the token. */
+  /** The address of the site, with the IP address on which it listens and the token. */
   readonly url: string;
   readonly #server: Server;
   readonly #host: string;
@@ -77,12 +77,13 @@ export class Site implements AsyncDisposable {
 
   private constructor(server: Server, host: string, routes: Routes) {
     const token = randomBytes(24).toString("base64url");
-    const { port } = server.address() as { port: number };
+    // a name may have a second address, where another user of the machine would receive the token
+    const { address, port } = server.address() as { address: string; port: number };
     this.#server = server;
     this.#host = host;
     this.#token = digest(token);
     this.#routes = routes;
-    this.url = `http://${isIP(host) === 6 ? `[${host}]` : host}:${port}/${token}/`;
+    this.url = `http://${isIP(address) === 6 ? `[${address}]` : address}:${port}/${token}/`;
     server.on("request", (request, response) => void this.#serve(request, response));
   }
 

@@ -19,7 +19,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import process from "node:process";
-import { BusError } from "../../src/errors.ts";
+import { BusError, ProviderError } from "../../src/errors.ts";
 import { writeBinding } from "../../src/provider/bindings.ts";
 import { removeBuses } from "../../src/providers/ipc/cleanup.ts";
 import { emptySlot, slotHolds } from "../../src/providers/ipc/crash_slot.ts";
@@ -325,6 +325,23 @@ describe("an item of a user, in a namespace that a group shares", () => {
       const found = `print([os.listxattr(path) for path in sys.argv[1:]], end="")`;
       assertEquals(python(found, `${path}/${file}`, shared.directory("queues/other")), "[[], []]");
       assertEquals(python(found, path), "[['system.posix_acl_default']]");
+    },
+  );
+
+  itNeeds(missing("python"))(
+    "is not read from a file whose access list hides that its group may not read it",
+    async () => {
+      using shared = await Shared.open();
+      const { bodyFiles } = shared.internals;
+      const path = shared.directory("queues/jobs/bodies");
+      const file = bodyFiles.write("queues/jobs/bodies", "secret", false, "put");
+      // as setfacl does it: the owner, a user, the group without permissions, the mask, others
+      const entries = "[(1, 6, -1), (2, 4, 2002), (4, 0, -1), (16, 4, -1), (32, 0, -1)]";
+      const list = `struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in ${entries})`;
+      const set = `import os, struct, sys\nos.setxattr(sys.argv[1], "system.posix_acl_access", ${list})`;
+      execFileSync(tool("python"), ["-c", set, `${path}/${file}`]);
+      assertEquals(statSync(`${path}/${file}`).mode & 0o777, 0o640);
+      assertThrows(() => bodyFiles.read("queues/jobs/bodies", file), ProviderError, "group");
     },
   );
 

@@ -77,6 +77,11 @@ describe("the dashboard's server", () => {
     assertEquals((await get(base.pathname.slice(0, -1))).status, 403);
   });
 
+  it("prints the address on which it listens, not a name that has several", async () => {
+    await using dashboard = await openDashboard(memory(), { namespace: "shop", host: "localhost" });
+    assertMatch(dashboard.url, /^http:\/\/(127\.0\.0\.1|\[::1\]):/);
+  });
+
   it("refuses a name that a stranger's DNS may have pointed here", async () => {
     const strange = [
       "evil.example",

@@ -191,7 +191,9 @@ export class BodyFiles {
     const stat = this.#posix.stat(file);
     if (typeof stat === "number") throw systemError(stat, what);
     if (!stat.regular) throw new ProviderError("internal", `${what}: it is not a file`);
-    if (usable(stat, this.#posix.user, this.#access, GROUP_READS)) return stat;
+    // no bus leaves an access list on a file that it shares
+    const listed = this.#access.group !== undefined && this.#posix.hasAccessList(file);
+    if (!listed && usable(stat, this.#posix.user, this.#access, GROUP_READS)) return stat;
     throw trusted(stat, this.#posix.user, this.#access) ? notShared(what) : notOwned(what, stat.uid);
   }
 

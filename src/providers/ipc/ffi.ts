@@ -39,6 +39,7 @@ const SYMBOLS = {
   fchmod: [["i32", "u32"], "i32"],
   fchown: [["i32", "u32", "u32"], "i32"],
   fremovexattr: [["i32", "buffer"], "i32"],
+  fgetxattr: [["i32", "buffer", "buffer", "usize"], "i32"],
   utimensat: [["i32", "buffer", "buffer", "i32"], "i32"],
   clock_gettime: [["i32", "buffer"], "i32"],
   geteuid: [[], "u32"],

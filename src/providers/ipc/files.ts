@@ -304,6 +304,11 @@ export class Files {
     return changed < 0 ? changed : this.setMode(descriptor, mode);
   }
 
+  /** Returns whether an open file has an access list. Its mode then shows the mask of the list, and not what its group may do. */
+  hasAccessList(descriptor: number): boolean {
+    return this.#library.native.fgetxattr(descriptor, ACCESS_LISTS[0]!, NO_PATH, 0) >= 0;
+  }
+
   /** Sets the mode of a descriptor. */
   setMode(descriptor: number, mode: number): number {
     return this.result(this.#library.native.fchmod(descriptor, mode));
