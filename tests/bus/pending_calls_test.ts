@@ -17,6 +17,13 @@ import type { Server } from "../../src/rpc/server.ts";
 import { readRequest, writeCancel } from "../../src/rpc/wire.ts";
 import { pause, until } from "../support/until.ts";
 
+/** The pending calls of a bus whose transport answers with this `sender`. */
+function pendingOf(sender: Partial<Record<keyof Sender, unknown>>, inbox = "inbox", recovering = () => false) {
+  const link = { address: () => Promise.resolve(inbox) } as Link;
+  const core = { sender, link, post: sender.post, recovering } as unknown as Core;
+  return new PendingCalls(core, new Directory(sender as Sender));
+}
+
 describe("PendingCalls", () => {
   it("counts a server as gone after three checks, one each second, not after three answers at the same time", async () => {
     const asked: PromiseWithResolvers<string[]>[] = [];
@@ -27,12 +34,8 @@ describe("PendingCalls", () => {
         return reply.promise;
       },
       post: () => Promise.resolve(true),
-    } as unknown as Sender;
-    const link = { address: () => Promise.resolve("inbox") } as Link;
-    const pending = new PendingCalls(
-      { sender, link, post: sender.post, recovering: () => false } as unknown as Core,
-      new Directory(sender),
-    );
+    };
+    const pending = pendingOf(sender);
     const lost: string[] = [];
     const call = new Call("fn", { json: "[]" }, 60_000, undefined);
     pending.add({
@@ -53,12 +56,8 @@ describe("PendingCalls", () => {
     const sender = {
       servers: (fn: string) => fn === "filled" ? Promise.reject(new BusError("busy", "filled")) : Promise.resolve([]),
       post: () => Promise.resolve(true),
-    } as unknown as Sender;
-    const link = { address: () => Promise.resolve("inbox") } as Link;
-    const pending = new PendingCalls(
-      { sender, link, post: sender.post, recovering: () => false } as unknown as Core,
-      new Directory(sender),
-    );
+    };
+    const pending = pendingOf(sender);
     const lost: string[] = [];
     const calls = ["filled", "other"].map((fn) => new Call(fn, { json: "[]" }, 60_000, undefined));
     for (const call of calls) {
@@ -107,10 +106,8 @@ describe("PendingCalls", () => {
         ages.push(readRequest(JSON.parse(text).__obj)!.call!.age!);
         return Promise.resolve(true);
       },
-    } as unknown as Sender;
-    const link = { address: () => Promise.resolve("inbox") } as Link;
-    const core = { sender, link, post: sender.post, recovering: () => false } as unknown as Core;
-    const pending = new PendingCalls(core, new Directory(sender));
+    };
+    const pending = pendingOf(sender);
     const call = new Call("fn", { json: "[]" }, 60_000, undefined);
     call.request("inbox", "");
     pending.add({ call, channel: "", servers: new TextMap([["server", 0]]), answer: () => {}, lost: () => {} });
@@ -129,11 +126,9 @@ describe("PendingCalls", () => {
         inboxes.push(readRequest(JSON.parse(text).__obj)!.call!.inbox);
         return Promise.resolve(true);
       },
-    } as unknown as Sender;
-    const link = { address: () => Promise.resolve("receiver") } as Link;
+    };
     let down = false;
-    const core = { sender, link, post: sender.post, recovering: () => down } as unknown as Core;
-    const pending = new PendingCalls(core, new Directory(sender));
+    const pending = pendingOf(sender, "receiver", () => down);
     const call = new Call("fn", { json: "[]" }, 60_000, undefined);
     call.answerInbox = "answers";
     pending.add({ call, channel: "", servers: new TextMap([["server", 0]]), answer: () => {}, lost: () => {} });

@@ -38,13 +38,12 @@ const TIMEOUT = 10_000;
 const POLL_SOCKETS = 1_024;
 /** Milliseconds that closing waits for items to be given back. */
 const GIVE_BACK_TIMEOUT = 500;
-/** The longest time in milliseconds that closing waits for the bus's own queue to become empty. */
-const EMPTY_TIMEOUT = 300;
 /**
- * The same for a server, and the time without a message after which no caller seems to send to it any more: callers learn within a second that it
- * has ended (`SERVERS_TTL`). A request that SQS accepts between the last poll and the end of the queue is lost.
+ * The longest time in milliseconds that closing waits for the bus's own queue to become empty, and the time without a message after which no
+ * other bus seems to send to it. Callers learn within a second that a server has ended (`SERVERS_TTL`), and a request that SQS accepts between
+ * the last poll and the end of the queue is lost.
  */
-const SERVED = { timeout: 1_500, quiet: 250 };
+const EMPTY = { other: { timeout: 300, quiet: 0 }, server: { timeout: 1_500, quiet: 250 } };
 
 /** Opens the receiving half. */
 export async function openReceiver(context: ReceiverContext): Promise<Receiver> {
@@ -226,7 +225,7 @@ class AwsReceiver implements AskHandler, Receiver {
   }
 
   async #empty(): Promise<void> {
-    const { timeout, quiet } = this.#served ? SERVED : { timeout: EMPTY_TIMEOUT, quiet: 0 };
+    const { timeout, quiet } = EMPTY[this.#served ? "server" : "other"];
     await this.#reader?.empty(timeout, quiet);
   }
 
