@@ -30,3 +30,19 @@ export function kept(read: () => void): unknown[] {
   }
   return uses;
 }
+
+/**
+ * Counts calls in each stretch of work of this thread. Work that pauses ends its stretch: its pause ends after the timer that
+ * the first call of the stretch has set. (An immediate would not do: two pauses may end before it on a busy machine.)
+ */
+export class Stretches {
+  /** The largest number of calls in one stretch. */
+  most = 0;
+  #calls = 0;
+
+  /** Counts a call. */
+  count(): void {
+    if (this.#calls === 0) setTimeout(() => this.#calls = 0, 0);
+    this.most = Math.max(this.most, ++this.#calls);
+  }
+}
