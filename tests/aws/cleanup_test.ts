@@ -6,15 +6,17 @@ import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Bus } from "../../src/bus.ts";
 import { NoSuchRemoteError, ProviderError, ValidationError } from "../../src/errors.ts";
 import { nameOf } from "../../src/providers/aws/arns.ts";
-import { cleanUp } from "../../src/providers/aws/cleanup.ts";
+import { cleanUp, cleanUpAll } from "../../src/providers/aws/cleanup.ts";
 import type { AwsClient } from "../../src/providers/aws/client.ts";
 import { topicsOf } from "../../src/providers/aws/bus_queue.ts";
 import { TOPIC_TAG } from "../../src/providers/aws/topics.ts";
 import { Names } from "../../src/providers/aws/names.ts";
 import { aws, reap } from "../../src/providers/aws/provider.ts";
+import { MAX_LISTED } from "../../src/provider/listing.ts";
 import { memory } from "../../src/providers/memory/provider.ts";
 import { ALL } from "../support/share.ts";
 import { pause, until } from "../support/until.ts";
+import { warnings } from "../support/warnings.ts";
 import { Admin, NOTHING } from "./admin.ts";
 import { startDoomed } from "./doomed.ts";
 import { type Emulator, itProxied, startEmulator } from "./emulator.ts";
@@ -128,6 +130,30 @@ describe("the remains of dead buses", () => {
     assert(asked.has(`arn:aws:sns:${account}${names.topic("u")}`));
     assert(!deleted.includes(refused!));
     assertEquals([...asked].filter((arn) => !arn.startsWith(`arn:aws:sns:${account}${names.prefix}`)), []);
+  });
+
+  it("of many queues, a bus that opens looks at no more than an admin lists, and reap() at all", async () => {
+    const names = new Names("n");
+    const [page, all] = [1_000, MAX_LISTED + 2_000];
+    let asked = 0;
+    const answers: Record<string, (input: { NextToken?: string }) => unknown> = {
+      ListQueuesCommand: ({ NextToken = "0" }) => {
+        const end = Number(NextToken) + page;
+        const QueueUrls = Array.from({ length: page }, () => `https://sqs/1/${names.bus()}`);
+        return { QueueUrls, NextToken: end < all ? String(end) : undefined };
+      },
+      ListQueueTagsCommand: () => void asked++,
+    };
+    const send = (command: { input: never }) =>
+      Promise.resolve(answers[command.constructor.name]?.(command.input) ?? {});
+    const call = async (_: string, run: (http: unknown) => Promise<unknown>) => await run({});
+    const client = { call, sns: { send }, sqs: { send } } as unknown as AwsClient;
+    const warned = await warnings(() => cleanUp(client, names));
+    const text =
+      `There are more than ${MAX_LISTED} queues whose names begin with "${names.busPrefix}": the others are not listed or counted`;
+    assertEquals([asked, warned], [MAX_LISTED, [text]]);
+    asked = 0;
+    assertEquals([await cleanUpAll(client, names), asked], [{ queues: [], topics: [] }, all]);
   });
 
   it("reap() keeps live buses, queues of other programs, and topics with other subscribers", async () => {

@@ -6,6 +6,7 @@
 import { ListSubscriptionsCommand, ListTopicsCommand } from "@aws-sdk/client-sns";
 import { GetQueueAttributesCommand, GetQueueUrlCommand, ListQueuesCommand } from "@aws-sdk/client-sqs";
 import { TextMap, textSet } from "../../internal/text_map.ts";
+import { limitedAsync } from "../../provider/listing.ts";
 import { type AwsClient, REPEATABLE } from "./client.ts";
 import { deleteQueue, topicsOf } from "./bus_queue.ts";
 import { failureOf, noQueue } from "./errors.ts";
@@ -22,12 +23,38 @@ export interface Swept {
   readonly topics: string[];
 }
 
-/** Deletes the queues and topics of dead buses: those of one namespace or, without `names`, of all namespaces. */
-export async function cleanUp(client: AwsClient, names: Names | undefined, signal?: AbortSignal): Promise<Swept> {
+/**
+ * Deletes the queues and topics of the dead buses of a namespace. Each bus that opens does it, so it looks at no more queues than an admin
+ * lists: a peer can create any number.
+ */
+export async function cleanUp(client: AwsClient, names: Names, signal?: AbortSignal): Promise<Swept> {
+  const title = `queues whose names begin with "${names.busPrefix}"`;
+  return await remove(client, names, await limitedAsync(title, busQueues(client, names)), signal);
+}
+
+/**
+ * Deletes the queues and topics of all dead buses of one namespace or, without `names`, of all namespaces, and unused topics that no queue
+ * lists. It reads all topics and subscriptions of the account.
+ */
+export async function cleanUpAll(client: AwsClient, names: Names | undefined): Promise<Swept> {
+  // all of them first: those that are deleted meanwhile might shift the pages
+  const swept = await remove(client, names, await Array.fromAsync(busQueues(client, names)));
+  for await (const { topicArn, endpoint } of idleTopics(client, names)) {
+    await unsubscribe(client, topicArn, endpoint, swept);
+  }
+  return swept;
+}
+
+/** Deletes those of these queues whose bus is dead, and its topics. */
+async function remove(
+  client: AwsClient,
+  names: Names | undefined,
+  urls: readonly string[],
+  signal?: AbortSignal,
+): Promise<Swept> {
   const swept: Swept = { queues: [], topics: [] };
   const refused: unknown[] = [];
-  // all of them first: those that are deleted meanwhile might shift the pages
-  for await (const url of deadQueues(client, await Array.fromAsync(busQueues(client, names)))) {
+  for await (const url of deadQueues(client, urls)) {
     if (signal?.aborted) break;
     await removeDeadBus(client, names, url, swept).catch((error) => {
       // one queue, perhaps a false one, must not keep the remains of all other buses
@@ -36,15 +63,6 @@ export async function cleanUp(client: AwsClient, names: Names | undefined, signa
     });
   }
   if (refused.length > 0) throw refused[0];
-  return swept;
-}
-
-/** Does the same as `cleanUp`, and also deletes unused topics that no queue lists. It reads all topics and subscriptions of the account. */
-export async function cleanUpAll(client: AwsClient, names: Names | undefined): Promise<Swept> {
-  const swept = await cleanUp(client, names);
-  for await (const { topicArn, endpoint } of idleTopics(client, names)) {
-    await unsubscribe(client, topicArn, endpoint, swept);
-  }
   return swept;
 }
 
