@@ -2,10 +2,11 @@
 // run: on bun
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { MAX_TIMER } from "../../src/internal/time.ts";
 import { arnsOf, nameOf } from "../../src/providers/aws/arns.ts";
 import type { AwsClient } from "../../src/providers/aws/client.ts";
 import { LEASE_TAG } from "../../src/providers/aws/queue_tags.ts";
-import { Registry } from "../../src/providers/aws/registry.ts";
+import { hasExpired, Registry } from "../../src/providers/aws/registry.ts";
 
 const ARNS = arnsOf("arn:aws:sqs:eu-west-1:123456789012:q", "https://sqs/123456789012/q");
 /** The number of subscriptions in an answer of SNS. */
@@ -14,7 +15,7 @@ const SAMPLE = 64;
 const ALL = 10_001;
 
 /** A service on which the first of the subscribed queues belong to dead buses, and the others to live ones. */
-function service(dead: number, live: number, arn = "arn") {
+function service(dead: number, live: number, arn = "arn", lease = () => String(Date.now() + 60_000)) {
   const names = Array.from({ length: dead + live }, (_, i) => `tsmq-n-${String(i).padStart(32, "0")}`);
   const asked: string[] = [];
   let [pages, asking, most] = [0, 0, 0];
@@ -30,7 +31,7 @@ function service(dead: number, live: number, arn = "arn") {
     },
     ListQueueTagsCommand: ({ QueueUrl }) => {
       asked.push(nameOf(QueueUrl));
-      if (names.indexOf(nameOf(QueueUrl)) >= dead) return { Tags: { [LEASE_TAG]: String(Date.now() + 60_000) } };
+      if (names.indexOf(nameOf(QueueUrl)) >= dead) return { Tags: { [LEASE_TAG]: lease() } };
       throw Object.assign(new Error("no queue"), { name: "QueueDoesNotExist" });
     },
   };
@@ -42,8 +43,10 @@ function service(dead: number, live: number, arn = "arn") {
     most = Math.max(most, ++asking);
     return await run({}).finally(() => asking--);
   };
-  const registry = new Registry({ call, sns: { send }, sqs: { send } } as unknown as AwsClient);
+  const client = { call, sns: { send }, sqs: { send } } as unknown as AwsClient;
+  const registry = new Registry(client);
   return {
+    client,
     lives: names.slice(dead),
     asked,
     pages: () => pages,
@@ -88,6 +91,16 @@ describe("the registry of servers on AWS", () => {
   it("does not ask a queue that has not confirmed its subscription, as that of a stranger", async () => {
     const { asked, servers } = service(0, 10, "PendingConfirmation");
     assertEquals([await servers(ALL), asked], [[], []]);
+  });
+
+  it("does not take a bus for live, nor for dead, by a lease that no bus sets", async () => {
+    const endless = ["1e999", "Infinity", "9".repeat(15), "9".repeat(16), "0x7fffffffffff", "", "never"];
+    for (const lease of endless) {
+      const { client, lives, servers } = service(0, 1, "arn", () => lease);
+      assertEquals([await servers(SAMPLE), await hasExpired(client, ARNS.queueUrl + lives[0])], [[], false], lease);
+    }
+    const longest = () => String(Date.now() + MAX_TIMER);
+    assertEquals((await service(0, 1, "arn", longest).servers(SAMPLE)).length, 1);
   });
 
   it("does not read all subscriptions for a sample", async () => {

@@ -17,7 +17,7 @@ import { Names, ownedByBus, topicOfRegistry } from "./names.ts";
 import { nameOf } from "./arns.ts";
 import { readOrigin } from "./origin_tag.ts";
 import { countItems } from "./queues.ts";
-import { LEASE_TAG } from "./queue_tags.ts";
+import { leaseIn } from "./queue_tags.ts";
 import { tagsOf } from "./registry.ts";
 import type { Settings } from "./options.ts";
 
@@ -136,7 +136,7 @@ export class AwsAdmin implements Admin {
       PARALLEL,
       async (url) => ({ inbox: nameOf(url), tags: await tagsOf(this.#client, url) }),
     );
-    return found.filter(({ tags }) => Number(tags[LEASE_TAG]) > Date.now());
+    return found.filter(({ tags }) => leaseIn(tags) > Date.now());
   }
 
   /** Yields the queues of the namespace that do not belong to a bus. */

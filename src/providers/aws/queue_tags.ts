@@ -5,6 +5,7 @@
  * @module
  */
 import { membersOf, stringIn } from "../../internal/json.ts";
+import { MAX_TIMER } from "../../internal/time.ts";
 import { ORIGIN_TAG } from "./origin_tag.ts";
 
 /** The tag of a bus's queue that holds the end of the bus's lease, in milliseconds since 1970. */
@@ -12,6 +13,14 @@ export const LEASE_TAG = "tsmq-lease";
 
 const NAMES = [LEASE_TAG, ORIGIN_TAG];
 const decoder = new TextDecoder();
+
+/**
+ * Returns the end of the lease in these tags, or 0 if there is none, or one that no bus sets: a peer may write any text, and a bus with a
+ * lease of `Infinity` or the year 9999 would never count as dead.
+ */
+export function leaseIn({ [LEASE_TAG]: until = "" }: Readonly<Record<string, string>>): number {
+  return /^\d{1,15}$/.test(until) && Number(until) <= Date.now() + MAX_TIMER ? Number(until) : 0;
+}
 
 /** An answer of SQS, with its body as the SDK's HTTP handler returns it. */
 interface Answer {

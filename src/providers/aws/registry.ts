@@ -11,7 +11,7 @@ import { TextMap } from "../../internal/text_map.ts";
 import { type AwsClient, REPEATABLE } from "./client.ts";
 import { noQueue, noTopic } from "./errors.ts";
 import { BUS_PREFIX } from "./names.ts";
-import { LEASE_TAG } from "./queue_tags.ts";
+import { leaseIn } from "./queue_tags.ts";
 import { type Arns, nameOf } from "./arns.ts";
 
 /** The number of subscriptions after which a lookup reads no more, unless its caller takes more servers. */
@@ -82,7 +82,7 @@ export async function tagsOf(client: AwsClient, queueUrl: string): Promise<Recor
 
 /** Returns the end of a bus's lease in milliseconds since 1970, or 0 if its queue does not exist or has no lease. */
 async function leaseOf(client: AwsClient, queueUrl: string): Promise<number> {
-  return Number((await tagsOf(client, queueUrl))[LEASE_TAG] ?? 0);
+  return leaseIn(await tagsOf(client, queueUrl));
 }
 
 /** Returns true if the bus of this queue is dead. A queue without a lease does not belong to a bus. */
