@@ -4,6 +4,7 @@ import { Bus } from "../../mod.ts";
 import type { Admin, Check } from "../../src/provider/admin.ts";
 import { BusError, lacksPermission } from "../../src/errors.ts";
 import type { Provider } from "../../src/provider/provider.ts";
+import { cut } from "../../src/internal/printable.ts";
 import { isA, textOf } from "../../src/internal/thrown.ts";
 import { print, whileRead } from "../io.ts";
 import { BUS_FLAGS, type BusFlags, ONCE, URL_ARGUMENT } from "../session.ts";
@@ -107,7 +108,8 @@ export const command = buildCommand({
     whileRead(async () => {
       for await (const check of checks(url, namespace)) {
         if (check.state === "broken") process.exitCode = 1;
-        for (const line of json ? [JSON.stringify(check)] : format(check)) await print(line);
+        const short = { ...check, detail: cut(check.detail) }; // it may contain names from the wire
+        for (const line of json ? [JSON.stringify(short)] : format(short)) await print(line);
       }
     }),
   parameters: {

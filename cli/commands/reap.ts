@@ -1,4 +1,5 @@
 import { buildCommand } from "@stricli/core";
+import { cut } from "../../src/internal/printable.ts";
 import { print } from "../io.ts";
 import { withProgress } from "../progress.ts";
 import { BUS_FLAGS, type BusFlags, URL_ARGUMENT, withAdmin } from "../session.ts";
@@ -11,7 +12,7 @@ export const command = buildCommand({
       await withProgress("reap", undefined, () => done, async () => {
         for await (const removed of admin.reap()) {
           done++;
-          await print(JSON.stringify({ removed }));
+          await print(JSON.stringify({ removed: cut(removed) }));
         }
       });
     }),

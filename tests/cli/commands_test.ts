@@ -506,6 +506,17 @@ describe("tsmq", () => {
     assertEquals(await server.run("zrange", key, 0, -1), ["__tsmq:inbox:live"]);
   });
 
+  it("reap and doctor leave out the middle of a name of megabytes", async () => {
+    const ns = crypto.randomUUID();
+    await server.run("zadd", `__tsmq:servers:__eventbus:${ns}:${"n".repeat(2_000_000)}`, 1, "__tsmq:inbox:dead");
+    for (const args of [["doctor"], ["doctor", "--json"], ["reap"]]) {
+      const { stdout, output } = await inside([...args, url, "-n", ns]);
+      assert(output.length < 20_000, `${args} prints ${output.length} characters`);
+      const line = stdout.split("\n").find((line) => line.includes("expired registration"))!;
+      assertMatch(line, /1 expired registration\(s\) of n+ … \(\d+ characters\) … n+/);
+    }
+  });
+
   it("reports wrong usage in one line, with exit code 2", async () => {
     const wrong = async (...args: string[]) => {
       const { code, errors } = await tsmq(args);
