@@ -177,6 +177,25 @@ describe("items that are being moved by buses that have paused, in several queue
     }));
 });
 
+describe("the name of a body that is not a name of tsmq", () => {
+  it("is not looked at when its item is moved", () =>
+    play(({ bus: { internals: { directories, overflow } }, name, refill, size }) => {
+      const paths: string[] = [];
+      const { stat } = directories;
+      directories.stat = (path) => {
+        paths.push(path);
+        return stat.call(directories, path);
+      };
+      overflow.put(name, `${digits(1)}-000000`, writeItem("../secret", true));
+      try {
+        refill();
+      } finally {
+        Object.assign(directories, { stat });
+      }
+      assertEquals([size(), paths.filter((path) => path.includes("secret"))], [1, []]);
+    }));
+});
+
 describe("many items that were given back", () => {
   it("are looked at once", () =>
     play(async ({ bus: { internals }, name }) => {

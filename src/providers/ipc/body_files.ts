@@ -86,6 +86,12 @@ export class BodyFiles {
     });
   }
 
+  /** Returns the size of the body file that a message names; undefined if there is none. */
+  size(directory: string, name: string): number | undefined {
+    const stat = NAME.test(name) && this.#directories.stat(`${directory}/${name}`);
+    return typeof stat === "object" ? stat.size : undefined;
+  }
+
   /** Returns whether a name in a tree of this user alone is a stranger's, who created it before a bus closed the tree. */
   strange(path: string, tree: Directories = this.#directories): boolean {
     const stat = tree.shared && this.#access.group === undefined && tree.stat(path);

@@ -148,13 +148,14 @@ export class Moves {
 
   #put(open: OpenQueue, item: Uint8Array, starts: number, where: Where): boolean {
     const { bodyFiles, posix, queues } = this.#namespace;
+    const bodies = bodyDirectory(open.name);
     const { text, file } = readItem(item);
     const marked = (text: string, file: boolean) => writeItem(starts > 0 ? text + mark(starts) : text, file);
     let message = marked(text, file);
     let inline = false;
     // PyMQ cannot read files: a body that fits into a message leaves its file
-    if (file && this.#fits(open, text)) {
-      const whole = marked(bodyFiles.read(bodyDirectory(open.name), text), false);
+    if (file && (bodyFiles.size(bodies, text) ?? Infinity) <= open.size) {
+      const whole = marked(bodyFiles.read(bodies, text), false);
       inline = whole.length <= open.size;
       if (inline) message = whole;
     }
@@ -162,12 +163,7 @@ export class Moves {
     const sent = where === "front"
       ? queues.putFirst(open, message)
       : posix.send(open.descriptor, message, message.length, where) === 0;
-    if (sent && inline) bodyFiles.remove(bodyDirectory(open.name), text);
+    if (sent && inline) bodyFiles.remove(bodies, text);
     return sent;
-  }
-
-  #fits({ name, size }: OpenQueue, file: string): boolean {
-    const stat = this.#namespace.directories.stat(`${bodyDirectory(name)}/${file}`);
-    return typeof stat === "object" && stat.size <= size;
   }
 }
