@@ -177,6 +177,34 @@ describe("items that are being moved by buses that have paused, in several queue
     }));
 });
 
+describe("items that other buses begin to move at each look", () => {
+  it("delay a take by a limited number of checks", () =>
+    play(async ({ bus, name, put }) => {
+      const { directories, names, overflow, posix, processes } = bus.internals;
+      const other = names.newBus({ ...processes.self, pidNamespace: 1 }, 0); // never looks dead
+      directories.make(bus.internals.busDirectory(other));
+      directories.make(movingDirectory(name));
+      put("item");
+      const { poll } = posix;
+      const { oldest } = overflow;
+      let [polls, begun] = [0, 0];
+      const begin = () => directories.symlink("x", `${movingDirectory(name)}/${digits(begun++)}-000000.0.0.${other}`);
+      posix.poll = () => ++polls;
+      overflow.oldest = (queue) => {
+        begin();
+        return oldest.call(overflow, queue);
+      };
+      try {
+        begin();
+        await readersOf(bus).take();
+      } finally {
+        Object.assign(posix, { poll });
+        Object.assign(overflow, { oldest });
+      }
+      assertEquals([polls >= 200, polls <= 400], [true, true], `${polls} checks of ${begun} items`);
+    }));
+});
+
 describe("the name of a body that is not a name of tsmq", () => {
   it("is not looked at when its item is moved", () =>
     play(({ bus: { internals: { directories, overflow } }, name, refill, size }) => {

@@ -196,7 +196,7 @@ export class ItemReceiver {
       if (delivery) delayed.taken(name);
       else {
         delayed.refresh(name);
-        this.#moves.settle(name); // another bus moves it, or has taken it
+        this.#moves.settle(name, true); // another bus moves it, or has taken it
         takeMoved();
         if (batch.full) return;
         delivery = claim(); // it is here again if the kernel's queue had no room for it
@@ -212,7 +212,7 @@ export class ItemReceiver {
     if (!overflow.any(name)) return undefined;
     for (let i = 0; i < QUICK; i++) {
       const oldest = overflow.oldest(name);
-      if (!oldest || !this.#moves.settle(name)) return oldest;
+      if (!oldest || !this.#moves.settle(name, true)) return oldest;
       overflow.refresh(name); // the item that was being moved is here again if the kernel's queue had no room for it
     }
     return undefined;

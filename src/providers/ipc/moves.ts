@@ -45,6 +45,8 @@ export class Moves {
   #bus: string;
   /** The items of each queue whose buses have paused while they moved them. The names in one queue do not displace those of others. */
   #paused: WeighedTextMap<LimitedTextMap<true>>;
+  /** The checks that the waits of the current take may still make, without its first wait. */
+  #checks = { left: 0 };
 
   /** Creates the moves of the bus of this name. */
   constructor(namespace: Namespace, bus: string) {
@@ -86,19 +88,25 @@ export class Moves {
     return open !== undefined && this.#put(open, message, starts, "front");
   }
 
-  /** Waits until no other bus moves an item of this queue. Returns whether one did. */
-  settle(queue: string): boolean {
+  /**
+   * Waits until no other bus moves an item of this queue. Returns whether one did. A take waits when it begins. Its waits `again` make
+   * {@linkcode PATIENCE} checks in all, because members of a group can create new names each time.
+   */
+  settle(queue: string, again = false): boolean {
     const { posix } = this.#namespace;
     const end = performance.now() + PATIENCE.most;
+    const checks = again ? this.#checks : { left: PATIENCE.checks };
+    if (!again) this.#checks = { left: PATIENCE.checks };
     const paused = this.#paused.get(queue) ?? new LimitedTextMap<true>(MAX_CACHED);
-    for (let checks = 0;; checks++) {
+    for (let waited = false;; waited = true) {
       const moving = this.recover(queue).filter((name) => !paused.has(name));
-      if (moving.length === 0) return checks > 0;
-      if (checks >= PATIENCE.checks || performance.now() >= end) {
+      if (moving.length === 0) return waited;
+      if (checks.left === 0 || performance.now() >= end) {
         for (const name of moving) paused.set(name, true);
         this.#paused.set(queue, paused);
         return true;
       }
+      checks.left--;
       posix.poll(new Uint8Array(0), 0, CHECK_INTERVAL);
     }
   }
