@@ -392,6 +392,32 @@ describe("codec: classes", () => {
     assertEquals([ran, Object.getOwnPropertyDescriptor(value, "value")?.value], [0, 1]);
   });
 
+  it("a field hides a getter of its class, as on the sender, unless the schema of the class drops it", () => {
+    class Loose {
+      static topic = "t.Loose";
+      role = "";
+      get admin(): unknown {
+        return this.role === "admin";
+      }
+    }
+    class Checked extends Loose {
+      static override topic = "t.Checked";
+      static schema = v.object({ role: v.string() });
+    }
+    class Sent extends Loose {
+      static override topic = "t.Sent";
+      constructor() {
+        super();
+        Object.defineProperty(this, "admin", { value: "own", enumerable: true });
+      }
+    }
+    const types = new Codec([Loose, Checked, Sent]);
+    const admin = (tag: string) =>
+      (decode(`{"role":"user","admin":true,"__type":"${tag}"}`, types).value as Loose).admin;
+    assertEquals([admin("t.Loose"), admin("t.Checked")], [true, false]);
+    assertEquals((comesBack(new Sent(), types) as Sent).admin, "own");
+  });
+
   it("an instance of an unregistered class has its name as tag and arrives as a plain object", () => {
     assertEquals(codec.encode(new Unregistered()), '{"a":1,"__type":"Unregistered"}');
     assertEquals(decode(codec.encode(new Unregistered())), { value: { a: 1 }, type: "Unregistered" });
