@@ -7,7 +7,7 @@ import { CLOSE_TIMEOUT, Closing } from "./closing.ts";
 import { Codec } from "./codec/codec.ts";
 import { type Envelopes, UNSIGNED } from "./codec/envelope.ts";
 import type { Core } from "./core.ts";
-import { BusError, ClosedError, isUnavailable, ProviderError } from "./errors.ts";
+import { BusError, ClosedError, fromPlain, isUnavailable, type PlainError, ProviderError } from "./errors.ts";
 import { BusErrorEvent, type BusState, BusStateEvent, type ErrorContext, type Gap, GapEvent } from "./events.ts";
 import type { Authorize, ExposeErrors } from "./hooks.ts";
 import { verbOn } from "./internal/arguments.ts";
@@ -151,7 +151,12 @@ export class Engine implements Core {
       this.envelopes = new SignedEnvelopes(namespace, keys, encrypt, maxReceive);
     }
     const opening = Promise.withResolvers<Link>();
-    const early: { readonly error: BusError; readonly rejected?: boolean }[] = [];
+    const early: (readonly [error: PlainError, rejected?: boolean])[] = [];
+    const fault = (error: PlainError, rejected?: boolean) => {
+      if (rejected) return this.reject(() => fromPlain(error), "");
+      this.report(fromPlain(error), "");
+      if (error.code === "busy") this.caller?.dropped();
+    };
     opening.promise.catch(() => {});
     const sender = this.#provider.open({
       namespace,
@@ -169,11 +174,7 @@ export class Engine implements Core {
         died: (error) => this.caller?.fail(error), // the worker may die while the sender is still being opened
         state: (connected, error) => this.#connection("receiver", connected, error),
         gap: (reason, lost) => this.gap({ reason, lost }),
-        fault: (error, rejected) => {
-          if (!this.server) return void early.push({ error, rejected });
-          this.report(error, "", rejected);
-          if (error.code === "busy") this.caller?.dropped();
-        },
+        fault: (...given) => this.server ? fault(...given) : void early.push(given),
         inbox: (bodies) => this.inbox.messages(bodies, this.link.inbox),
         requests: (topics, bodies) => this.inbox.requests(topics, bodies),
         posted: () => this.sender?.waker?.wake(this.link.inbox),
@@ -190,7 +191,7 @@ export class Engine implements Core {
       if (linked.status === "fulfilled") await withDeadline(timeout, (over) => linked.value.close(over));
       const reason: unknown = opened.status === "rejected" ? opened.reason : (linked as PromiseRejectedResult).reason;
       // the caller of `Bus.open` receives the error that ended it
-      for (const { error, rejected } of early) if (error.message !== textOf(reason)) this.report(error, "", rejected);
+      for (const given of early) if (given[0].message !== textOf(reason)) fault(...given);
       throw reason;
     }
     this.sender = opened.value;
@@ -203,7 +204,7 @@ export class Engine implements Core {
     this.server = new Server(this, (id) => this.caller.workOf(id));
     this.caller = new Caller(this, this.server);
     this.telemetry.log({ level: "info", event: "open" });
-    for (const { error, rejected } of early) this.report(error, "", rejected);
+    for (const given of early) fault(...given);
   }
 
   get closing(): AbortSignal {

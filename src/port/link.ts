@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { BusError, ClosedError, fromPlain, ProviderError, toPlain } from "../errors.ts";
+import { BusError, ClosedError, fromPlain, type PlainError, ProviderError, toPlain } from "../errors.ts";
 import type { Delivery, Filter, Outcome, Provider } from "../provider/provider.ts";
 import { onAbort } from "../internal/aborts.ts";
 import { NumberMap } from "../internal/text_map.ts";
@@ -24,8 +24,8 @@ export interface LinkEvents {
   state(connected: boolean, error?: BusError): void;
   /** Called when events may be missing and no subscription reports the gap among its own events. */
   gap(reason: string, lost: number): void;
-  /** Called with a fault that belongs to no request. `rejected` is true if a message caused it. */
-  fault(error: BusError, rejected?: boolean): void;
+  /** Called with a fault that belongs to no request. `rejected` is true if a message caused it: a peer can send many. */
+  fault(error: PlainError, rejected?: boolean): void;
   /** Called with messages for this bus's inbox. */
   inbox(bodies: string[]): void;
   /**
@@ -313,7 +313,7 @@ export class Link {
         if (frame.connected && !this.#resumed) return;
         return this.#events.state(frame.connected, frame.error && fromPlain(frame.error));
       case "fault":
-        return this.#events.fault(fromPlain(frame.error), frame.rejected);
+        return this.#events.fault(frame.error, frame.rejected);
       case "ask":
         return void this.#answer(frame, reply);
       default:

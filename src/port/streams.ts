@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type BusError, ClosedError, fromPlain, isUnavailable, toPlain } from "../errors.ts";
+import { ClosedError, isUnavailable, type PlainError, toPlain } from "../errors.ts";
 import { backoff, pause, RETRY } from "../internal/time.ts";
 import type { Filter } from "../provider/provider.ts";
 import { unpack } from "./batch.ts";
@@ -47,7 +47,7 @@ export interface StreamsLink {
   /** Gives credit to the receiver. */
   credit(subscription: number, count: number): void;
   /** Reports a fault that belongs to no request. */
-  fault(error: BusError): void;
+  fault(error: PlainError): void;
 }
 
 interface Subscription {
@@ -190,7 +190,7 @@ export class Streams {
           return subscription.ready.reject(error);
         }
         // while the connection is down, the bus knows the reason already
-        if (refused || (this.#link.connected() && failures === 1)) this.#link.fault(fromPlain(toPlain(error)));
+        if (refused || (this.#link.connected() && failures === 1)) this.#link.fault(toPlain(error));
         if (refused) onRefused();
         await pause(backoff(RETRY.restore, failures));
       }
@@ -209,7 +209,7 @@ export class Streams {
     try {
       act();
     } catch (error) {
-      this.#link.fault(fromPlain(toPlain(error)));
+      this.#link.fault(toPlain(error));
     }
   }
 }

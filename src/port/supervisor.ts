@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { BusError, ClosedError, fromPlain, toPlain } from "../errors.ts";
+import { BusError, ClosedError, fromPlain, type PlainError, toPlain } from "../errors.ts";
 import type { Provider } from "../provider/provider.ts";
 import { originOfBus } from "../internal/origin.ts";
 import { textOf } from "../internal/thrown.ts";
@@ -31,7 +31,7 @@ export interface Supervised {
   /** Called when the new worker is ready. */
   replaced(): void;
   /** Called with a fault that belongs to no request. */
-  fault(error: BusError): void;
+  fault(error: PlainError): void;
   /** Called when a batch of frames was posted to the worker. */
   posted(): void;
 }
@@ -181,7 +181,7 @@ export class Supervisor {
             this.#events.frame(frame, reply);
         }
       } catch (error) { // the other frames are still handled
-        this.#events.fault(fromPlain(toPlain(error)));
+        this.#events.fault(toPlain(error));
       }
     }
   }
@@ -214,7 +214,7 @@ export class Supervisor {
         this.#events.replaced();
       } catch (error) {
         if (this.#closed) return;
-        this.#events.fault(fromPlain(toPlain(error)));
+        this.#events.fault(toPlain(error));
         this.#restart(failures + 1);
       }
     }, failures === 0 ? 0 : backoff(RETRY.restore, failures));

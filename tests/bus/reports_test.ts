@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertInstanceOf, assertMatch } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { format } from "node:util";
-import { Bus, BusError, memory, RemoteInvocationError, type SubscribeOptions } from "../../mod.ts";
+import { Bus, BusError, memory, ProviderError, RemoteInvocationError, type SubscribeOptions } from "../../mod.ts";
 import { Codec } from "../../src/codec/codec.ts";
 import { UNSIGNED } from "../../src/codec/envelope.ts";
 import { RawClient } from "../../src/conformance/raw_client.ts";
@@ -12,9 +12,12 @@ import { fromPlain, toPlain } from "../../src/errors.ts";
 import { complain } from "../../src/internal/complain.ts";
 import { ReportLimit } from "../../src/internal/report_limit.ts";
 import { textOf } from "../../src/internal/thrown.ts";
+import type { ReceiverContext, Sender } from "../../src/provider/provider.ts";
 import { Caller } from "../../src/rpc/caller.ts";
 import type { Server } from "../../src/rpc/server.ts";
 import { readAnswer, writeRequest } from "../../src/rpc/wire.ts";
+import { OneThread } from "../port/one_thread.ts";
+import { TestReceiver } from "../port/receiver.ts";
 import { spy } from "../support/spy.ts";
 import { reported } from "../support/reports.ts";
 import { until } from "../support/until.ts";
@@ -71,6 +74,33 @@ describe("reports of messages that are rejected", () => {
       if (listened) assertEquals(lines, []);
     });
   }
+});
+
+describe("faults of the worker that a message has caused", () => {
+  it("become errors only while they are reported", async () => {
+    const receiver = new TestReceiver();
+    let context: ReceiverContext | undefined;
+    using thread = new OneThread((given) => {
+      context = given;
+      return Promise.resolve(receiver);
+    });
+    const sender = { close: () => Promise.resolve() } as unknown as Sender;
+    const bus = await Bus.open({ ...thread.provider, open: () => Promise.resolve(sender) });
+    const heard: string[] = [];
+    bus.addEventListener("error", ({ error }) => heard.push(textOf(error)));
+    const made: unknown[] = [];
+    const end = spy(Object, "setPrototypeOf", made); // `fromPlain` does it with each error
+    try {
+      for (let i = 0; i < COUNT; i++) context!.fault(new ProviderError("too_large", "bad"), true);
+      for (let i = 0; i < 200; i++) context!.fault(new ProviderError("internal", "own"));
+      await bus.subscribe("topic", () => {}).ready; // its answer comes after them
+    } finally {
+      end();
+    }
+    await bus.close();
+    assertEquals([reported(heard), heard.filter((text) => text === "own").length], [COUNT + 200, 200]);
+    assert(made.length <= 300, `${made.length} errors were made`);
+  });
 });
 
 describe("events that a subscriber does not accept", () => {

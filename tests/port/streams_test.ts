@@ -3,6 +3,7 @@ import { describe, it } from "@std/testing/bdd";
 import { pack } from "../../src/port/batch.ts";
 import { WINDOW } from "../../src/port/credit.ts";
 import { ProviderError } from "../../mod.ts";
+import { fromPlain } from "../../src/errors.ts";
 import { REPLACED, Streams, type StreamsLink } from "../../src/port/streams.ts";
 import { until } from "../support/until.ts";
 import type { Filter } from "../../src/provider/provider.ts";
@@ -27,7 +28,7 @@ function streams() {
     },
     unsubscribe: (id) => Promise.resolve(void asked.push(["unsubscribe", id])),
     credit: (id, count) => void asked.push(["credit", id, count]),
-    fault: (error) => void asked.push(error),
+    fault: (error) => void asked.push(fromPlain(error)),
   };
   const made = new Streams(link);
   const replace = () => {
