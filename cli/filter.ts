@@ -5,6 +5,7 @@
  */
 import { ValidationError } from "../src/errors.ts";
 import { glob } from "../src/provider/glob.ts";
+import { MOST_STEPS } from "../src/provider/router.ts";
 import { toJson } from "./io.ts";
 
 /** The parts of an event that a filter reads. */
@@ -50,7 +51,14 @@ function comparison(operator: string, right: string): (left: unknown) => boolean
       return ordered((a, b) => a <= b);
     default: {
       const matches = glob(right);
-      return (left) => typeof left === "string" && matches(left);
+      return (left) => {
+        if (typeof left !== "string") return false;
+        const steps = { left: MOST_STEPS };
+        const found = matches(left, steps);
+        if (steps.left >= 0) return found;
+        const why = `comparing a text of ${left.length} characters with it takes more than ${MOST_STEPS} steps`;
+        throw new ValidationError(`Cannot filter an event by a glob: ${why}`);
+      };
     }
   }
 }

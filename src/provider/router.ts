@@ -17,7 +17,7 @@ const LATE = 10_000;
  * The largest number of steps in which the topic of a received event is compared with all patterns. A publisher of IPC compares it with more
  * patterns in at most half as many, but does not count the conversion of a topic that follows itself.
  */
-const MOST_STEPS = 2 * MAX_STEPS;
+export const MOST_STEPS: number = 2 * MAX_STEPS;
 
 interface Subscription {
   readonly filter: Filter;
