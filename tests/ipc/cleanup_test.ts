@@ -109,6 +109,27 @@ describe("the item in the crash slot of a dead bus", () => {
   }
 });
 
+describe("the item in the crash slot, of a queue with a line feed in its name,", () => {
+  for (const queue of ["jobs\nx", "jobs\n0000000000000001-000001\nx"]) {
+    it(`comes back: ${JSON.stringify(queue)}`, async () => {
+      const namespace = fresh();
+      using owner = await HandmadeBus.open(namespace);
+      const { names, posix, queues } = owner.internals;
+      const name = names.queue(queue);
+      const { descriptor } = queues.use(name, [{ messages: 1, size: 128 }])!;
+      try {
+        assertEquals(posix.send(descriptor, ITEM, ITEM.length), 0);
+        using bus = await HandmadeBus.open(namespace);
+        bus.take(queue);
+        removeBus(owner.internals, bus.die());
+        assertEquals(take(owner.internals, name), ['"item"']);
+      } finally {
+        posix.unlinkQueue(name);
+      }
+    });
+  }
+});
+
 describe("the descriptor of a namespace's directory", () => {
   it("keeps its number when the directory is removed and made again", async () => {
     const posix = await loadPosix();

@@ -12,8 +12,8 @@ import type { Namespace } from "./namespace.ts";
 
 /** Bytes in front of the message, for the name of the queue and the key of the lease. */
 const HEAD = 1_024;
-/** Matches the queue and the key in the file. */
-const OCCUPIED = /^(\/[^/\n]+)\n(\d{16}-\d{6})\n/;
+/** Matches the queue and the key in the file, up to the zeros that follow: the name of the queue may contain line feeds. */
+const OCCUPIED = /^(\/[^/\0]+)\n(\d{16}-\d{6})\n\0/;
 /** The largest slot of another user that is read. A larger one waits for that user: the default of Linux for a message is 8 KiB. */
 const LARGEST_FOREIGN = 2 ** 20;
 /** The name of the file in the bus's directory. Buses of all versions look for it. */

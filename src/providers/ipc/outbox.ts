@@ -6,6 +6,7 @@
 import { Buffer } from "node:buffer";
 import { BusError, ClosedError, closedWhile, ProviderError } from "../../errors.ts";
 import { Fifo } from "../../internal/fifo.ts";
+import { TextMap } from "../../internal/text_map.ts";
 import { pause, RETRY } from "../../internal/time.ts";
 import type { BodyFiles } from "./body_files.ts";
 import { Errno } from "./errno.ts";
@@ -73,7 +74,7 @@ interface Target extends Address {
 /** The messages that one bus sends. */
 export class Outbox {
   #context: OutboxContext;
-  #targets = new Map<string, Target>();
+  #targets = new TextMap<Target>();
   /** The targets that may have room. */
   #ready = new Set<Target>();
   #flushing = false;
