@@ -57,9 +57,18 @@ export function strangers({ gid }: Owned, { group }: Access): number {
   return gid === group ? 0o007 : 0o077;
 }
 
-/** Returns whether this user may change the mode of a directory, which is not one that a bus of its own has made for another group. */
-export function mayClose({ uid, gid, mode }: Owned, user: number, { group }: Access): boolean {
-  return uid === user && ((mode & SETGID) === 0 || (mode & 0o002) !== 0 || gid === group);
+/**
+ * Returns whether this user may change the mode of a directory. It must be one for a group in `groups`, and not one that a bus of its own has
+ * made for another group.
+ */
+export function mayClose(
+  { uid, gid, mode }: Owned,
+  user: number,
+  { group }: Access,
+  groups: readonly number[],
+): boolean {
+  if (uid !== user) return false;
+  return gid === group || (groups.includes(gid) && ((mode & SETGID) === 0 || (mode & 0o002) !== 0));
 }
 
 /** Returns the error of a directory that cannot be used, from the result of opening it and from its state. */

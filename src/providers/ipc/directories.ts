@@ -9,11 +9,12 @@
  * - If other users can enter it, each directory of the path is opened, but not through a link, its owner is checked, and the call is made
  *   in the last one. That directory can be renamed meanwhile, but the call still affects the opened directory, which belongs to this tree.
  *
- * With a group, a bus enters only directories that the group may change: a member can have moved a private one of this user there, and could
- * read, change or remove what is in it through the bus. Those of PyMQ, for topics, are for one user.
+ * With a group, a bus enters only directories that the group may change, and that have no access list, which could hide that it may not: a
+ * member can have moved a private one of this user there, and could affect its contents through the bus. PyMQ's, for topics, are for one user.
  *
  * PyMQ's directories have the mode that the umask of its process leaves, and may be open to everybody. A directory to which users without
- * access can write is closed to them before it is used, and then keeps the sticky bit if it is the root: others may have been there.
+ * access can write is closed to them before it is used, and then keeps the sticky bit if it is the root: others may have been there. One that
+ * is for another group is not used: a member can have moved it there.
  *
  * @module
  */
@@ -67,6 +68,8 @@ export class Directories {
   #removed = false;
   #checked = -Infinity; // when that was found out, by `performance.now()`
   #shared = false;
+  /** The groups of the directories that this user's processes make: that of this process, and that of the root, from which they may get it. */
+  #groups: readonly number[] = [];
 
   /** Creates an object for the tree below `root`, which need not exist. */
   constructor(posix: Posix, root: string, access: Access) {
@@ -280,8 +283,12 @@ export class Directories {
 
   /** Opens a directory below the root. `pymqs` means that PyMQ may have created it, which gives it to no group. */
   #enter(name: string, at: number, pymqs: boolean, read = false): number {
-    const directory = this.#posix.openDirectory(name, at, read);
-    const refused = this.#shared && directory >= 0 ? this.#protect(directory, this.#posix.stat(directory), pymqs) : 0;
+    const forGroup = this.#access.group !== undefined && !pymqs;
+    const directory = this.#posix.openDirectory(name, at, read || forGroup); // one for paths only does not tell its access list
+    if (!this.#shared || directory < 0) return directory;
+    const refused = forGroup && this.#posix.hasAccessList(directory)
+      ? -Errno.EACCES
+      : this.#protect(directory, this.#posix.stat(directory), pymqs);
     if (refused === 0) return directory;
     this.#posix.close(directory);
     return refused;
@@ -303,7 +310,7 @@ export class Directories {
     if (!own && !usable(stat, this.#posix.user, this.#access, GROUP_CHANGES)) return -Errno.EACCES;
     const strange = strangers(stat, this.#access);
     if ((stat.mode & strange & OTHERS_WRITE) === 0) return 0;
-    if (!mayClose(stat, this.#posix.user, this.#access)) return -Errno.EACCES;
+    if (!mayClose(stat, this.#posix.user, this.#access, this.#groups)) return -Errno.EACCES;
     const open = this.#posix.openDirectory(".", directory, true); // with a descriptor for paths only, the mode cannot be set
     if (open < 0) return open;
     const closed = this.#posix.setMode(open, stat.mode & ~strange | mark);
@@ -318,6 +325,7 @@ export class Directories {
     const root = this.#posix.openDirectory(this.root);
     if (root < 0) return root;
     const stat = this.#posix.stat(root);
+    if (typeof stat === "object") this.#groups = [this.#posix.group, stat.gid];
     const refused = this.#protect(root, stat, true, STICKY);
     if (typeof stat === "object" && refused === 0) {
       const open = strangers(stat, this.#access) | STICKY | SETGID; // the last two tell that it was open once

@@ -42,6 +42,7 @@ const SYMBOLS = {
   fgetxattr: [["i32", "buffer", "buffer", "usize"], "i32"],
   utimensat: [["i32", "buffer", "buffer", "i32"], "i32"],
   clock_gettime: [["i32", "buffer"], "i32"],
+  getegid: [[], "u32"],
   geteuid: [[], "u32"],
   getpid: [[], "i32"],
   kill: [["i32", "i32"], "i32"],

@@ -43,6 +43,8 @@ export function loadPosix(): Promise<Posix> {
 export class Posix extends Files {
   /** The id of this process's user. */
   readonly user: number;
+  /** The id of this process's primary group. */
+  readonly group: number;
   /** The id of this process. */
   readonly pid: number;
   #native: Library["native"];
@@ -69,6 +71,7 @@ export class Posix extends Files {
     this.#wordBytes = library.long(this.#word.length);
     this.#cpu = library.cpu;
     this.user = this.#native.geteuid();
+    this.group = this.#native.getegid();
     this.pid = this.#native.getpid();
     this.#thread = this.thread();
   }
