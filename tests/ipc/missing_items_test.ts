@@ -35,7 +35,7 @@ interface Ground {
   readonly size: () => number;
 }
 
-async function play(act: (ground: Ground) => void | Promise<void>): Promise<void> {
+async function play<T>(act: (ground: Ground) => T | Promise<T>): Promise<T> {
   using bus = await HandmadeBus.open(fresh());
   const { directories, names, overflow, posix, queues } = bus.internals;
   const name = names.queue(QUEUE);
@@ -45,7 +45,7 @@ async function play(act: (ground: Ground) => void | Promise<void>): Promise<void
   const moves = new Moves(bus.internals, bus.busName);
   const refill = new Refill(bus.internals, moves, () => leases.key(), (error) => faults.push(error));
   try {
-    await act({
+    return await act({
       bus,
       name,
       put: (body) => void overflow.put(name, leases.key(), writeItem(body, false)),
@@ -178,7 +178,8 @@ describe("items that are being moved by buses that have paused, in several queue
 });
 
 describe("items that other buses begin to move at each look", () => {
-  it("delay a take by a limited number of checks", () =>
+  /** Returns the number of checks of one take, each of which takes `ms`, while `before` items are being moved already. */
+  const checks = (ms: number, before: number) =>
     play(async ({ bus, name, put }) => {
       const { directories, names, overflow, posix, processes } = bus.internals;
       const other = names.newBus({ ...processes.self, pidNamespace: 1 }, 0); // never looks dead
@@ -189,6 +190,9 @@ describe("items that other buses begin to move at each look", () => {
       const { oldest } = overflow;
       let [polls, begun] = [0, 0];
       const begin = () => directories.symlink("x", `${movingDirectory(name)}/${digits(begun++)}-000000.0.0.${other}`);
+      while (begun < before) begin();
+      const { now } = performance;
+      performance.now = () => now.call(performance) + polls * ms;
       posix.poll = () => ++polls;
       overflow.oldest = (queue) => {
         begin();
@@ -200,9 +204,24 @@ describe("items that other buses begin to move at each look", () => {
       } finally {
         Object.assign(posix, { poll });
         Object.assign(overflow, { oldest });
+        Object.assign(performance, { now });
       }
-      assertEquals([polls >= 200, polls <= 400], [true, true], `${polls} checks of ${begun} items`);
-    }));
+      return polls;
+    });
+
+  it("delay a take by a limited number of checks", async () => {
+    const made = await checks(0, 0);
+    assertEquals([made >= 200, made <= 400], [true, true], `${made} checks`);
+  });
+
+  it("delay a take by 2 s at most, however long a check takes", async () => {
+    const made = await checks(50, 200);
+    assertEquals([made > 10, made <= 40], [true, true], `${made} checks`);
+  });
+
+  it("delay no take if they are more than buses move, because each check would list them all", async () => {
+    assertEquals(await checks(0, 257), 0);
+  });
 });
 
 describe("the name of a body that is not a name of tsmq", () => {

@@ -33,7 +33,10 @@ const CHECK_INTERVAL = 1;
  * are counted because a bus that gets few turns of a busy processor has not paused, and this one gets few turns too.
  */
 const PATIENCE = { checks: 200, most: 2_000 };
-/** The largest number of names among the items that are being moved that are looked at: far more than can be moved at a time. */
+/**
+ * The largest number of names among the items that are being moved that are looked at: far more than can be moved at a time. A take does not
+ * wait while there are more, because each check would list them all.
+ */
 const MAX_MOVING = 256;
 
 /** The place for an item in the kernel's queue: the front, or behind the messages of a priority. */
@@ -45,8 +48,8 @@ export class Moves {
   #bus: string;
   /** The items of each queue whose buses have paused while they moved them. The names in one queue do not displace those of others. */
   #paused: WeighedTextMap<LimitedTextMap<true>>;
-  /** The checks that the waits of the current take may still make, without its first wait. */
-  #checks = { left: 0 };
+  /** The checks that the waits of the current take may still make, without its first wait, and when all of them end. */
+  #patience = { checks: 0, end: 0 };
 
   /** Creates the moves of the bus of this name. */
   constructor(namespace: Namespace, bus: string) {
@@ -89,38 +92,40 @@ export class Moves {
   }
 
   /**
-   * Waits until no other bus moves an item of this queue. Returns whether one did. A take waits when it begins. Its waits `again` make
+   * Waits until no other bus moves an item of this queue. Returns whether it waited. A take waits when it begins. Its waits `again` make
    * {@linkcode PATIENCE} checks in all, because members of a group can create new names each time.
    */
   settle(queue: string, again = false): boolean {
     const { posix } = this.#namespace;
-    const end = performance.now() + PATIENCE.most;
-    const checks = again ? this.#checks : { left: PATIENCE.checks };
-    if (!again) this.#checks = { left: PATIENCE.checks };
+    const patience = again ? this.#patience : { checks: PATIENCE.checks, end: performance.now() + PATIENCE.most };
+    if (!again) this.#patience = { ...patience };
     const paused = this.#paused.get(queue) ?? new LimitedTextMap<true>(MAX_CACHED);
     for (let waited = false;; waited = true) {
       const moving = this.recover(queue).filter((name) => !paused.has(name));
-      if (moving.length === 0) return waited;
-      if (checks.left === 0 || performance.now() >= end) {
+      if (moving.length === 0 || this.#names(queue).length > MAX_MOVING) return waited;
+      if (patience.checks === 0 || performance.now() >= patience.end) {
         for (const name of moving) paused.set(name, true);
         this.#paused.set(queue, paused);
         return true;
       }
-      checks.left--;
+      patience.checks--;
       posix.poll(new Uint8Array(0), 0, CHECK_INTERVAL);
     }
   }
 
   /** Gives back the items whose bus has ended while it moved them. Returns the other items that are being moved. */
   recover(queue: string): string[] {
-    const { listings } = this.#namespace.directories;
-    return listings.names(movingDirectory(queue), itemsInOrder).slice(0, MAX_MOVING).filter((name) => {
+    return this.#names(queue).slice(0, MAX_MOVING).filter((name) => {
       const item = parseItem(name)!;
       // this bus is moving nothing now, so an item of its own here could be neither sent nor put back
       if (item.bus !== this.#bus && !this.#namespace.ended(item.bus)) return true;
       this.giveBack(queue, name);
       return false;
     });
+  }
+
+  #names(queue: string): readonly string[] {
+    return this.#namespace.directories.listings.names(movingDirectory(queue), itemsInOrder);
   }
 
   /** Marks a held item as being moved. The caller sends it, then calls {@linkcode Moves.sent} or {@linkcode Moves.giveBack}. */
