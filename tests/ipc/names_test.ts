@@ -1,5 +1,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { mark, unmark } from "../../src/provider/delivery_mark.ts";
+import { nameOfItem, parseItem } from "../../src/providers/ipc/items.ts";
 import { directoryOf, Names } from "../../src/providers/ipc/names.ts";
 import { Random, SEED } from "../support/random.ts";
 
@@ -62,5 +64,14 @@ describe(`names of POSIX queues and of the tree (seed ${SEED})`, () => {
     for (const name of ["pymq_shop_$", "pymq_shop_$x", "pymq_shop_$1_2", "pymq_other_$12", "..", "", `${busName}/..`]) {
       assertEquals(names.parseBus(name), undefined, name);
     }
+  });
+});
+
+describe("the name of an item, whose counts a member of the group has set to their largest number,", () => {
+  it("is read again after the next attempt, and its number of attempts is kept in a mark", () => {
+    const item = parseItem(`${"0".repeat(16)}-000000.9999999999.9999999999.bus`)!;
+    const next = { ...item, starts: item.starts + 1, lease: item.lease + 1 };
+    assertEquals(parseItem(nameOfItem(next)), item);
+    assertEquals(unmark(`"x"${mark(next.starts)}`), { body: '"x"', deliveries: next.starts });
   });
 });

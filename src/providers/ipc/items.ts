@@ -12,6 +12,9 @@ import type { Directories } from "./directories.ts";
 /** Matches the name of an item's file. Earlier versions of tsmq omit the `lease`. */
 const ITEM = /^(\d{16}-\d{6})\.(\d{1,10})(?:\.(\d{1,10})(\??))?\.(.+)$/;
 
+/** The largest counts that are read: one more still has ten digits, and fits into a mark. A member of the group can write larger ones. */
+const MOST = 2 ** 32 - 2;
+
 /** Milliseconds for which an item that could not be taken is left alone, at first and at most. */
 const ALONE = { first: 10, most: 10_000 };
 
@@ -37,7 +40,8 @@ export interface ItemFile {
 export function parseItem(name: string): Item | undefined {
   const [, key, starts, lease = 0, unconfirmed = "", bus] = ITEM.exec(name) ?? [];
   if (key === undefined || bus === undefined) return undefined;
-  return { key, starts: Number(starts), lease: Number(lease), unconfirmed: unconfirmed !== "", bus };
+  const count = (digits: string | number) => Math.min(Number(digits), MOST);
+  return { key, starts: count(starts!), lease: count(lease), unconfirmed: unconfirmed !== "", bus };
 }
 
 /** Returns those names that are of items, in the order of their keys. */
