@@ -108,7 +108,8 @@ export const command = buildCommand({
     whileRead(async () => {
       for await (const check of checks(url, namespace)) {
         if (check.state === "broken") process.exitCode = 1;
-        const short = { ...check, detail: cut(check.detail) }; // it may contain names from the wire
+        const { detail, mend } = check; // they may contain texts from the wire
+        const short = { ...check, detail: cut(detail), mend: mend && cut(mend) };
         for (const line of json ? [JSON.stringify(short)] : format(short)) await print(line);
       }
     }),

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { builtin } from "../internal/builtin.ts";
 
 /** The steps that comparisons may still take together: other programs may write many patterns, and each of any cost. */
 export interface Steps {
@@ -12,8 +13,6 @@ export interface Steps {
 }
 const UNLIMITED: Steps = { left: Infinity };
 
-/** The number of bytes that become characters at once: one at a time takes seconds for a long text. */
-const PART = 4_096;
 const [STAR, ANY, OPEN, CLOSE, NOT, TO, ESCAPE] = [..."*?[]^-\\"].map((each) => each.charCodeAt(0));
 
 /**
@@ -39,10 +38,7 @@ let last = { topic: "", bytes: "" };
 /** Returns the UTF-8 bytes of a text, each as one character. */
 function bytesOf(text: string): string {
   if (/^[\0-\x7f]*$/.test(text)) return text;
-  const bytes = new TextEncoder().encode(text);
-  const parts: string[] = [];
-  for (let at = 0; at < bytes.length; at += PART) parts.push(String.fromCharCode(...bytes.subarray(at, at + PART)));
-  return parts.join("");
+  return builtin<typeof import("node:buffer")>("buffer")!.Buffer.from(text).toString("latin1"); // at least ten times as fast as other ways
 }
 
 /**
