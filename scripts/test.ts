@@ -13,6 +13,7 @@
  * A comment in a test file sets how the file runs:
  *
  *     // run: quiet           it runs at the end, one file for each core, because it measures or is sensitive to load
+ *     // run: quiet if all    the same with `TSMQ_TEST_ALL=1`, because it then keeps the cores busy for minutes, by many processes
  *     // run: waiting         it needs less than a fifth of a core, so it runs beside the others, from the beginning
  *     // run: kernel-queues   it uses POSIX message queues: it gets its own ones, or waits for the others that use them
  *     // run: deadline 600    its deadline in seconds
@@ -136,7 +137,8 @@ function spin(): Deno.ChildProcess {
 
 /** Returns the runs of each file under these runtimes, the longest deadlines first. */
 async function plan(runtimes: readonly Runtime[], filters: readonly string[]): Promise<Run[]> {
-  const all = runtimes.length === 1 || filters.length > 0 || Deno.env.get("TSMQ_TEST_ALL") === "1";
+  const full = Deno.env.get("TSMQ_TEST_ALL") === "1";
+  const all = runtimes.length === 1 || filters.length > 0 || full;
   const files = (await Array.fromAsync(walk(`${ROOT}tests`)))
     .filter((file) => filters.length === 0 || filters.some((filter) => file.includes(filter)))
     .sort();
@@ -145,7 +147,7 @@ async function plan(runtimes: readonly Runtime[], filters: readonly string[]): P
     const needs = [...text.matchAll(/^\/\/ run: (.*)$/gm)].map(([, need]) => need!).join(" ");
     return {
       file,
-      quiet: /\bquiet\b/.test(needs),
+      quiet: (full ? /\bquiet\b/ : /\bquiet\b(?! if all)/).test(needs),
       waiting: /\bwaiting\b/.test(needs),
       queues: /\bkernel-queues\b/.test(needs),
       deadline: Number(/deadline (\d+)/.exec(needs)?.[1] ?? DEADLINE),

@@ -1,4 +1,4 @@
-// run: on bun, kernel-queues, deadline 400
+// run: on bun, kernel-queues, deadline 400, quiet if all
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, symlinkSync } from "node:fs";

@@ -1,5 +1,5 @@
 /** Queues that are longer, and more numerous, than the kernel allows. */
-// run: on bun, kernel-queues, deadline 400
+// run: on bun, kernel-queues, deadline 400, quiet if all
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { stub } from "@std/testing/mock";
