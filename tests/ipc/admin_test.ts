@@ -2,10 +2,11 @@
 // run: on deno, kernel-queues
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import type { Admin } from "../../src/provider/admin.ts";
 import { MAX_LISTED } from "../../src/provider/listing.ts";
 import { hashed } from "../../src/providers/ipc/names.ts";
+import { MQUEUE } from "../../src/providers/ipc/mqueues.ts";
 import type { Namespace } from "../../src/providers/ipc/namespace.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { PART } from "../../src/providers/ipc/walk.ts";
@@ -83,6 +84,29 @@ describe("an IPC admin", () => {
     ]);
     // a step opens the state of a process, or removes two queues of a dead bus with what it had
     assert(stretches.most <= 3 * PART, `${stretches.most} calls without a pause`);
+  });
+
+  it("lists the queues that processes have open, in parts, if an empty directory is in the place of the kernel's queues", async () => {
+    await inspected(async (admin, { names, posix, queues }) => {
+      const [queue, descriptors] = [
+        names.queue("jobs"),
+        Array.from({ length: 2 * PART }, () => openSync("/dev/null", "r")),
+      ];
+      const { descriptor } = queues.hold(queues.use(queue, [{ messages: 1, size: 128 }])!);
+      assertEquals(posix.send(descriptor, new Uint8Array(1), 1), 0);
+      const stretches = new Stretches();
+      const { readLink, stat } = posix;
+      posix.stat = (...args) => stat.apply(posix, args[0] === MQUEUE ? ["/dev"] : args);
+      posix.readLink = (...args) => (stretches.count(), readLink.apply(posix, args));
+      try {
+        assertEquals(await admin.queues(), [{ name: "jobs", waiting: 1, leased: 0, delayed: 0 }]);
+      } finally {
+        Object.assign(posix, { readLink, stat });
+        for (const each of descriptors) closeSync(each);
+        posix.unlinkQueue(queue);
+      }
+      assert(stretches.most <= PART, `${stretches.most} calls without a pause`);
+    });
   });
 
   it("lists topics, patterns, groups, functions and buses in parts", async () => {

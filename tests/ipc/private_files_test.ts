@@ -333,6 +333,16 @@ describe("a directory in a namespace that a group shares", () => {
     }
   });
 
+  it("is refused with the reason if a link is in its place", async () => {
+    using shared = await Shared.open();
+    const { directories } = shared.internals;
+    directories.make("elsewhere");
+    directories.symlink("elsewhere", "loops");
+    const make = () => directories.within("loops", () => directories.make("loops/bus"));
+    assertEquals(assertThrows(make, BusError, "it is a file or a link, and no directory").code, "denied");
+    assertEquals(directories.list("elsewhere"), []);
+  });
+
   it("is used if PyMQ has created it for its user, and tsmq for a topic", async () => {
     using shared = await Shared.open();
     const { names, posix, processes, subscriptions } = shared.internals;

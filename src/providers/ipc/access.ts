@@ -71,6 +71,11 @@ export function mayClose(
   return gid === group || (groups.includes(gid) && ((mode & SETGID) === 0 || (mode & 0o002) !== 0));
 }
 
+/** Returns whether an errno means that a directory belongs to another user, or that a link or a file is in its place. */
+export function foreign(result: number): boolean {
+  return result === -Errno.EACCES || result === -Errno.ENOTDIR || result === -Errno.ELOOP;
+}
+
 /** Returns the error of a directory that cannot be used, from the result of opening it and from its state. */
 export function refusal(result: number, what: string, stat: Stat | number, user: number, access: Access): Error {
   if (typeof stat === "object" && !stat.directory) return notDirectory(what);

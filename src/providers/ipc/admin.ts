@@ -22,7 +22,7 @@ import { describeBuses, listBindings, listBuses, listFunctions, listTopics } fro
 import { EVENTS, INBOX, MQUEUE } from "./mqueues.ts";
 import { Namespace, type Settings } from "./namespace.ts";
 import { loadPosix } from "./posix.ts";
-import { inParts } from "./walk.ts";
+import { inParts, type Steps } from "./walk.ts";
 
 const LIMITS = "/proc/sys/fs/mqueue";
 /** The default of RLIMIT_MSGQUEUE in bytes. */
@@ -66,9 +66,10 @@ export class IpcAdmin implements Admin {
    */
   async queues(): Promise<QueueInfo[]> {
     const { directories, posix, names } = await this.#open();
-    const listed = posix.list(MQUEUE, false, STRANGE_PARTS);
+    const listed = this.#mounted() && posix.list(MQUEUE, false, STRANGE_PARTS);
     const prefix = names.queue("x").slice(1, -1);
-    const files = [...typeof listed === "number" ? this.#openQueues() : listed, ...directories.list("queues")];
+    const inKernel = typeof listed === "object" ? listed : await inParts(this.#openQueues());
+    const files = [...inKernel, ...directories.list("queues")];
     // $ begins the queues of buses, ~ the hashed names
     const found = files.filter((name) => name.startsWith(prefix) && !/^[$~]/.test(name.slice(prefix.length)))
       .map((name) => name.slice(prefix.length));
@@ -124,15 +125,29 @@ export class IpcAdmin implements Admin {
     return this.#namespace ??= await Namespace.open(this.#settings, this.#name, () => {});
   }
 
-  /** Returns the kernel queues that the processes of this namespace's buses have open. */
-  #openQueues(): string[] {
+  /** Returns whether the file system of the kernel's queues is mounted. Containers may have an empty directory in its place. */
+  #mounted(): boolean {
+    const { posix } = this.#namespace!;
+    const [own, parent] = [posix.stat(MQUEUE), posix.stat(`${MQUEUE}/..`)];
+    return typeof own === "object" && typeof parent === "object" && own.device !== parent.device;
+  }
+
+  /** Returns the kernel queues that the processes of this namespace's buses have open. Members of a group can name others, of any size. */
+  *#openQueues(): Steps<string[]> {
     const { names, posix } = this.#namespace!;
-    const pids = textSet(this.#namespace!.buses().map((bus) => String(names.parseBus(bus)!.pid)));
-    return [...pids.keys()].flatMap((pid) => {
-      const descriptors = posix.list(`/proc/${pid}/fd`);
-      if (typeof descriptors === "number") return []; // another user's process, or one that has just ended
-      return descriptors.map((each) => String(posix.readLink(`/proc/${pid}/fd/${each}`)).slice(1));
-    });
+    const buses = limited(this.#titled("buses"), this.#namespace!.buses());
+    const found: string[] = [];
+    for (const pid of textSet(buses.map((bus) => String(names.parseBus(bus)!.pid))).keys()) {
+      yield;
+      const descriptors = posix.list(`/proc/${pid}/fd`, false, STRANGE_PARTS);
+      if (typeof descriptors === "number") continue; // another user's process, or one that has just ended
+      for (const each of descriptors) {
+        yield;
+        const name = String(posix.readLink(`/proc/${pid}/fd/${each}`)).slice(1);
+        if (names.owns(`/${name}`)) found.push(name);
+      }
+    }
+    return found;
   }
 
   async #count(name: string): Promise<QueueInfo> {

@@ -20,6 +20,7 @@
  */
 import {
   type Access,
+  foreign,
   GROUP_CHANGES,
   GROUP_READS,
   mayClose,
@@ -93,7 +94,7 @@ export class Directories {
     for (let i = 1; opened >= 0 && path !== "" && i <= names.length; i++) {
       const each = names.slice(0, i).join("/");
       const result = this.openDirectory(each);
-      if (result === -Errno.EACCES) throw refuse(result, this.path(each), this.stat(each));
+      if (foreign(result)) throw refuse(result, this.path(each), this.stat(each));
       if (result < 0) return;
       this.#posix.close(result);
     }
@@ -128,7 +129,7 @@ export class Directories {
       const made = this.make(directory);
       result = made < 0 && made !== -Errno.EEXIST ? made : create();
     }
-    if (result === -Errno.EACCES) this.trust(directory);
+    if (foreign(result)) this.trust(directory);
     if (result < 0 && attempt > 0) this.prune(directory);
     return result;
   }
@@ -286,9 +287,8 @@ export class Directories {
     const forGroup = this.#access.group !== undefined && !pymqs;
     const directory = this.#posix.openDirectory(name, at, read || forGroup); // one for paths only does not tell its access list
     if (!this.#shared || directory < 0) return directory;
-    const refused = forGroup && this.#posix.hasAccessList(directory)
-      ? -Errno.EACCES
-      : this.#protect(directory, this.#posix.stat(directory), pymqs);
+    const listed = forGroup && this.#posix.hasAccessList(directory);
+    const refused = listed ? -Errno.EACCES : this.#protect(directory, this.#posix.stat(directory), pymqs);
     if (refused === 0) return directory;
     this.#posix.close(directory);
     return refused;
