@@ -15,8 +15,8 @@ const NAMES = [LEASE_TAG, ORIGIN_TAG];
 const decoder = new TextDecoder();
 
 /**
- * Returns the end of the lease in these tags, or 0 if there is none, or one that no bus sets: a peer may write any text, and a bus with a
- * lease of `Infinity` or the year 9999 would never count as dead.
+ * Returns the end of the lease in these tags, or 0 if there is none. An end that no bus sets counts as none: a peer may write any text, and a
+ * bus with a lease until `Infinity` or the year 9999 would never count as dead.
  */
 export function leaseIn({ [LEASE_TAG]: until = "" }: Readonly<Record<string, string>>): number {
   return /^\d{1,15}$/.test(until) && Number(until) <= Date.now() + MAX_TIMER ? Number(until) : 0;

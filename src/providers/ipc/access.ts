@@ -71,10 +71,8 @@ export function mayClose(
   return gid === group || (groups.includes(gid) && ((mode & SETGID) === 0 || (mode & 0o002) !== 0));
 }
 
-/** Returns whether an errno means that a directory belongs to another user, or that a link or a file is in its place. */
-export function foreign(result: number): boolean {
-  return result === -Errno.EACCES || result === -Errno.ENOTDIR || result === -Errno.ELOOP;
-}
+/** The errors of a directory that this user may not use, and of a link or a file in its place. */
+export const FOREIGN: readonly number[] = [Errno.EACCES, Errno.ENOTDIR, Errno.ELOOP];
 
 /** Returns the error of a directory that cannot be used, from the result of opening it and from its state. */
 export function refusal(result: number, what: string, stat: Stat | number, user: number, access: Access): Error {

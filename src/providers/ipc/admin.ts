@@ -68,7 +68,7 @@ export class IpcAdmin implements Admin {
     const { directories, posix, names } = await this.#open();
     const listed = this.#mounted() && posix.list(MQUEUE, false, STRANGE_PARTS);
     const prefix = names.queue("x").slice(1, -1);
-    const inKernel = typeof listed === "object" ? listed : await inParts(this.#openQueues());
+    const inKernel = typeof listed === "object" ? listed : await inParts(this.#openQueues(await this.inboxes()));
     const files = [...inKernel, ...directories.list("queues")];
     // $ begins the queues of buses, ~ the hashed names
     const found = files.filter((name) => name.startsWith(prefix) && !/^[$~]/.test(name.slice(prefix.length)))
@@ -132,10 +132,9 @@ export class IpcAdmin implements Admin {
     return typeof own === "object" && typeof parent === "object" && own.device !== parent.device;
   }
 
-  /** Returns the kernel queues that the processes of this namespace's buses have open. Members of a group can name others, of any size. */
-  *#openQueues(): Steps<string[]> {
+  /** Returns the queues of this namespace that the processes of these buses have open. Members of a group can name other processes, of any size. */
+  *#openQueues(buses: readonly string[]): Steps<string[]> {
     const { names, posix } = this.#namespace!;
-    const buses = limited(this.#titled("buses"), this.#namespace!.buses());
     const found: string[] = [];
     for (const pid of textSet(buses.map((bus) => String(names.parseBus(bus)!.pid))).keys()) {
       yield;

@@ -86,7 +86,7 @@ export class BodyFiles {
     });
   }
 
-  /** Returns the size of the body file that a message names; undefined if there is none. */
+  /** Returns the size of the body file that a message names, or undefined if that file does not exist. */
   size(directory: string, name: string): number | undefined {
     const stat = NAME.test(name) && this.#directories.stat(`${directory}/${name}`);
     return typeof stat === "object" ? stat.size : undefined;

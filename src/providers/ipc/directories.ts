@@ -20,7 +20,7 @@
  */
 import {
   type Access,
-  foreign,
+  FOREIGN,
   GROUP_CHANGES,
   GROUP_READS,
   mayClose,
@@ -94,7 +94,7 @@ export class Directories {
     for (let i = 1; opened >= 0 && path !== "" && i <= names.length; i++) {
       const each = names.slice(0, i).join("/");
       const result = this.openDirectory(each);
-      if (foreign(result)) throw refuse(result, this.path(each), this.stat(each));
+      if (FOREIGN.includes(-result)) throw refuse(result, this.path(each), this.stat(each));
       if (result < 0) return;
       this.#posix.close(result);
     }
@@ -129,7 +129,7 @@ export class Directories {
       const made = this.make(directory);
       result = made < 0 && made !== -Errno.EEXIST ? made : create();
     }
-    if (foreign(result)) this.trust(directory);
+    if (FOREIGN.includes(-result)) this.trust(directory);
     if (result < 0 && attempt > 0) this.prune(directory);
     return result;
   }

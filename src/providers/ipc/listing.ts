@@ -4,6 +4,7 @@
  * @module
  */
 import { Budget, WeighedTextMap } from "../../internal/caches.ts";
+import { FOREIGN } from "./access.ts";
 import { Errno } from "./errno.ts";
 import { check } from "./errors.ts";
 import type { Stat } from "./posix.ts";
@@ -23,7 +24,7 @@ export const MAX_NAMES: number = 2 ** 18;
 const WEIGHT = { entry: 16, characters: 64 };
 
 /** The errors of a directory that does not exist, or that this user may not read. */
-const NO_DIRECTORY: number[] = [Errno.ENOENT, Errno.ENOTDIR, Errno.ELOOP, Errno.EACCES];
+const NO_DIRECTORY: readonly number[] = [Errno.ENOENT, ...FOREIGN];
 
 /** The empty listing of a directory that does not exist. */
 const NO_NAMES: readonly string[] = [];

@@ -101,8 +101,9 @@ export class Moves {
     if (!again) this.#patience = { ...patience };
     const paused = this.#paused.get(queue) ?? new LimitedTextMap<true>(MAX_CACHED);
     for (let waited = false;; waited = true) {
-      const moving = this.recover(queue).filter((name) => !paused.has(name));
-      if (moving.length === 0 || this.#names(queue).length > MAX_MOVING) return waited;
+      const names = this.#names(queue);
+      const moving = this.#recover(queue, names).filter((name) => !paused.has(name));
+      if (moving.length === 0 || names.length > MAX_MOVING) return waited;
       if (patience.checks === 0 || performance.now() >= patience.end) {
         for (const name of moving) paused.set(name, true);
         this.#paused.set(queue, paused);
@@ -115,7 +116,11 @@ export class Moves {
 
   /** Gives back the items whose bus has ended while it moved them. Returns the other items that are being moved. */
   recover(queue: string): string[] {
-    return this.#names(queue).slice(0, MAX_MOVING).filter((name) => {
+    return this.#recover(queue, this.#names(queue));
+  }
+
+  #recover(queue: string, names: readonly string[]): string[] {
+    return names.slice(0, MAX_MOVING).filter((name) => {
       const item = parseItem(name)!;
       // this bus is moving nothing now, so an item of its own here could be neither sent nor put back
       if (item.bus !== this.#bus && !this.#namespace.ended(item.bus)) return true;
