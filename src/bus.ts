@@ -325,8 +325,8 @@ export class Bus extends BusEvents implements AsyncDisposable {
   }
 
   /**
-   * Closes the bus: it stops receiving, waits for running handlers, closes the transport, and removes everything that the bus created.
-   * Once it has begun, it never rejects.
+   * Closes the bus: it stops receiving, waits for running handlers and for events that are being published, closes the transport, and
+   * removes everything that the bus created. Once it has begun, it never rejects.
    *
    * The last quarter of the timeout, at most a second, is reserved for the transport. A second call resolves with the same report as the
    * first; its timeout can only shorten the time that is left.

@@ -73,8 +73,8 @@ export class Closing {
     caller.close(new ClosedError());
     // leaves time for the last sends of handlers to arrive, and for the transport to close
     server.abandon();
-    // on some transports, a refusal needs the receiver too
-    await this.#all.within(Promise.all([publisher.idle(), server.idle()]));
+    // on some transports, sends need the receiver too
+    await Promise.all([this.#handlers.within(publisher.idle()), this.#all.within(server.idle())]);
     const { returned, uncertain, clean } = await link.close(this.#all.over);
     // the receiver may have received requests at its end
     await this.#all.within(decodings.idle().then(() => server.idle()));

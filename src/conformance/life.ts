@@ -153,6 +153,16 @@ export const life: Cases = {
     await t.until(() => promised.every((i) => seen.values.includes(i)), "every published event has arrived");
   },
 
+  "close() waits for events that are being published": async (t) => {
+    const [publisher, bus] = await t.buses(2);
+    const seen = t.collect<number>();
+    await bus!.subscribe("last", seen.add).ready;
+    const published = Array.from({ length: 100 }, (_, i) => publisher!.publish(i, "last"));
+    await publisher!.close();
+    await Promise.all(published);
+    await t.until(() => seen.values.length === 100, "every event has arrived");
+  },
+
   "close() does not end other buses": async (t) => {
     const [bus, other] = await t.buses(2);
     const seen = t.collect<string>();

@@ -13,12 +13,12 @@ export class PendingWork {
   /** The work that itself waits for all other work. */
   #waiting = new Set<{ readonly running: number }>();
   #checks = new Set<() => void>();
+  #end = () => this.end();
 
   /** Counts a promise until it settles, and returns it. The caller must handle its rejection. */
   track<T>(promise: Promise<T>): Promise<T> {
     this.begin();
-    const end = () => this.end();
-    promise.then(end, end);
+    promise.then(this.#end, this.#end);
     return promise;
   }
 

@@ -11,6 +11,7 @@ import type { Core } from "../core.ts";
 import { ValidationError } from "../errors.ts";
 import { checkName, kindOf, refuseUnknown } from "../internal/arguments.ts";
 import { warnOnce } from "../internal/complain.ts";
+import { PendingWork } from "../internal/pending_work.ts";
 import { type StandardSchemaV1, validate } from "../codec/schema.ts";
 import type { Dispatch } from "./dispatch.ts";
 import { checkCopy, PUBLISH, type PublishOptions, Topic } from "./topic.ts";
@@ -20,6 +21,7 @@ export class Publisher {
   #core: Core;
   #dispatch: Dispatch;
   #tails = new Map<string, Promise<unknown>>();
+  #publishes = new PendingWork();
 
   /** Creates the publisher of a bus. */
   constructor(core: Core, dispatch: Dispatch) {
@@ -41,9 +43,9 @@ export class Publisher {
     return operation.follow(() => this.#send(event, topic, schema, withTrace(headers, operation.traceparent)));
   }
 
-  /** Resolves when no event waits. */
-  async idle(): Promise<void> {
-    await Promise.allSettled(this.#tails.values());
+  /** Resolves when no event is being published. */
+  idle(): Promise<void> {
+    return this.#publishes.idle();
   }
 
   #send(
@@ -57,7 +59,7 @@ export class Publisher {
     const body = envelopes.seal("event", topic, codec.encode(event, `publish to "${topic}"`), headers);
     const tail = this.#tails.get(topic);
     const subscribed = this.#dispatch.unready;
-    if (!subscribed && !tail && !(valid instanceof Promise)) return sender.publish(topic, body);
+    if (!subscribed && !tail && !(valid instanceof Promise)) return this.#publishes.track(sender.publish(topic, body));
     // later events wait until this one is sent, not until it is accepted
     const left = (async () => {
       await valid;
@@ -66,9 +68,11 @@ export class Publisher {
       return { arrived: sender.publish(topic, body) };
     })();
     this.#tails.set(topic, left);
-    return left.then(({ arrived }) => arrived).finally(() => {
-      if (this.#tails.get(topic) === left) this.#tails.delete(topic);
-    });
+    return this.#publishes.track(
+      left.then(({ arrived }) => arrived).finally(() => {
+        if (this.#tails.get(topic) === left) this.#tails.delete(topic);
+      }),
+    );
   }
 }
 

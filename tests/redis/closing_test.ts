@@ -21,3 +21,18 @@ describe("closing a bus of a frozen Redis", () => {
     assert(took < 1_500, `it took ${took} ms`); // it was 2,000 and more
   });
 });
+
+describe("closing a bus of a slow Redis", () => {
+  it("waits for an event that is being published, and for its groups", async () => {
+    await using server = await RedisServer.start();
+    const provider = redis({ port: server.port });
+    await using member = await Bus.open(provider);
+    const handled = Promise.withResolvers<unknown>();
+    await member.subscribe("topic", handled.resolve, { group: "workers" }).ready;
+    const bus = await Bus.open(provider);
+    await server.run("client", "pause", "1100", "write"); // after a second, it reads the bindings of groups once more
+    const published = bus.publish("event", "topic");
+    const { clean } = await bus.close();
+    assertEquals([await published, clean, await handled.promise], [0, true, "event"]);
+  });
+});
